@@ -1,0 +1,173 @@
+package snapshot
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Unit is what an attribute's number counts. Values are in base units.
+type Unit string
+
+const (
+	NoUnit  Unit = ""
+	Insns   Unit = "insns"
+	States  Unit = "states"
+	Bytes   Unit = "bytes"
+	Seconds Unit = "seconds"
+	Celsius Unit = "celsius"
+	Count   Unit = "count"
+	Bits    Unit = "bits_per_second"
+	RPM     Unit = "rpm"
+	Volts   Unit = "volts"
+)
+
+// Better says which direction is an improvement.
+type Better string
+
+const (
+	NeitherBetter Better = ""
+	LowerBetter   Better = "lower"
+	HigherBetter  Better = "higher"
+)
+
+// Noise says how an attribute may be compared.
+type Noise string
+
+const (
+	// Exact values are the same from reading to reading: any change is real.
+	Exact Noise = ""
+	// Sampled values (times) vary from reading to reading; one reading proves nothing.
+	Sampled Noise = "sampled"
+	// Ambient values (temperatures, fan speeds) follow the surroundings.
+	Ambient Noise = "ambient"
+	// Evidence is kept to explain a finding and is never compared: log tails, raw lines, paths.
+	Evidence Noise = "evidence"
+)
+
+// Attr declares one attribute of a Kind.
+type Attr struct {
+	Name   string
+	Unit   Unit
+	Better Better
+	Noise  Noise
+	// Order lists a text attribute's values from best to worst, where they have an order.
+	Order []string
+	// LimitAttr names the attribute that bears this one's limit; Limit is a fixed one. Zero values: none.
+	LimitAttr string
+	Limit     float64
+	Doc       string
+}
+
+// Kind declares a class of subjects: what is known about their attributes, and
+// which changes matter by default.
+type Kind struct {
+	Name string // dotted, singular, for ever: "bpf.probe"
+	Doc  string
+	// Required kinds make a verdict incomplete when one of their subjects was
+	// measured at the last good boot and could not be measured now.
+	Required bool
+	Attrs    []Attr
+	Rules    []Rule
+}
+
+// Attr is the declaration of the attribute of that name.
+func (k *Kind) Attr(name string) (Attr, bool) {
+	i := slices.IndexFunc(k.Attrs, func(a Attr) bool { return a.Name == name })
+	if i < 0 {
+		return Attr{}, false
+	}
+	return k.Attrs[i], true
+}
+
+// Trigger is the kind of change that a Rule looks for.
+type Trigger string
+
+const (
+	OnMissing Trigger = "missing" // the subject was there and its source says it is gone
+	OnNew     Trigger = "new"     // the subject was not there
+	// OnBecomes fires when Attr goes from a value in From to one in To.
+	OnBecomes Trigger = "becomes"
+	// OnChanged fires on any change of Attr, OnWorse and OnBetter on one in that
+	// direction by Attr.Better or Attr.Order; for sets, OnWorse is a lost member
+	// and OnBetter a gained one.
+	OnChanged Trigger = "changed"
+	OnWorse   Trigger = "worse"
+	OnBetter  Trigger = "better"
+	// OnGrowth fires when Attr grew to Ratio times the old value or more, by Floor or more.
+	OnGrowth Trigger = "growth"
+	// OnHeadroom fires when less than Share of the limit is left and more was left before.
+	OnHeadroom Trigger = "headroom"
+	// OnAbove fires when Attr is above its limit now and was not before.
+	OnAbove Trigger = "above"
+)
+
+// Rule says which change of a Kind's subjects matters, and how much. It is data:
+// the configuration may change any number in it by its Code.
+type Rule struct {
+	Code string // kebab-case, for ever
+	On   Trigger
+	Attr string
+	// Where confines the rule to subjects whose attributes have these values now
+	// (or had them, for what is missing).
+	Where map[string]string
+	// Unless drops the rule where one of these attributes changed too: a probe
+	// whose own program changed cannot be compared.
+	Unless   []string
+	From, To []string
+	Ratio    float64
+	Floor    float64
+	Share    float64
+	Severity Severity
+	Class    Class
+	// Message is a sentence for a person; {name} {attr} {old} {new} {ratio}
+	// {limit} {left} {lost} {gained} stand for the facts, {attr:NAME} for
+	// another attribute of the subject as it is now.
+	Message string
+	Hint    string
+}
+
+// Kinds is a set of declarations by name.
+type Kinds map[string]*Kind
+
+// NewKinds gathers declarations and refuses a name declared twice, a rule
+// without a code or of an attribute that its Kind does not declare.
+func NewKinds(kinds ...Kind) (Kinds, error) {
+	set := Kinds{}
+	for _, k := range kinds {
+		if k.Name == "" || k.Doc == "" {
+			return nil, fmt.Errorf("declare kind %q: name or doc is empty", k.Name)
+		}
+		if set[k.Name] != nil {
+			return nil, fmt.Errorf("declare kind %s: declared twice", k.Name)
+		}
+		if err := checkKind(&k); err != nil {
+			return nil, fmt.Errorf("declare kind %s: %w", k.Name, err)
+		}
+		set[k.Name] = &k
+	}
+	return set, nil
+}
+
+func checkKind(k *Kind) error {
+	seen := map[string]bool{}
+	for _, a := range k.Attrs {
+		if a.Name == "" || a.Doc == "" || seen[a.Name] {
+			return fmt.Errorf("attribute %q: no name, no doc or declared twice", a.Name)
+		}
+		seen[a.Name] = true
+	}
+	for _, a := range k.Attrs {
+		if a.LimitAttr != "" && !seen[a.LimitAttr] {
+			return fmt.Errorf("attribute %s: limit %s is not declared", a.Name, a.LimitAttr)
+		}
+	}
+	for _, r := range k.Rules {
+		if r.Code == "" || r.Message == "" || r.Severity == "" || r.Class == "" {
+			return fmt.Errorf("rule %q: code, message, severity or class is empty", r.Code)
+		}
+		if r.On != OnMissing && r.On != OnNew && !seen[r.Attr] {
+			return fmt.Errorf("rule %s: attribute %q is not declared", r.Code, r.Attr)
+		}
+	}
+	return nil
+}
