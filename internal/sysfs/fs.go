@@ -147,12 +147,14 @@ func guard[T any](ctx context.Context, r *Root, op, name string, f func() (T, er
 		return none, fmt.Errorf("%s %s: not tried, %d other reads hang: %w", op, name, maxHung, ErrHung)
 	}
 	done := make(chan answer, 1)
-	r.hung.Add(1)
 	go func() {
 		v, err := f()
-		r.hung.Add(-1)
 		done <- answer{v, err}
 	}()
+	giveUp := func() {
+		r.hung.Add(1)
+		go func() { <-done; r.hung.Add(-1) }()
+	}
 	timer := time.NewTimer(r.patience)
 	defer timer.Stop()
 	select {
@@ -162,8 +164,10 @@ func guard[T any](ctx context.Context, r *Root, op, name string, f func() (T, er
 		}
 		return a.v, nil
 	case <-timer.C:
+		giveUp()
 		return none, fmt.Errorf("%s %s: %w in %v", op, name, ErrHung, r.patience)
 	case <-ctx.Done():
+		giveUp()
 		return none, fmt.Errorf("%s %s: %w: %w", op, name, ErrHung, ctx.Err())
 	}
 }
