@@ -78,8 +78,20 @@ type Finding struct {
 	Message  string     `json:"message"`
 	Hint     string     `json:"hint,omitempty"`
 	Evidence string     `json:"evidence,omitempty"`
-	// DependsOn is the key of the subject whose own finding explains this one.
-	DependsOn string `json:"depends_on,omitempty"`
+	// Behind are the subjects that this finding explains: the disks behind a
+	// controller that is gone. They have no findings of their own.
+	Behind []SubjectRef `json:"behind,omitempty"`
+}
+
+// Gap is something that could not be measured, or was not tried.
+type Gap struct {
+	Kind   string `json:"kind"`
+	ID     string `json:"id"`
+	Label  string `json:"label,omitempty"`
+	Reason string `json:"reason"`
+	// Counts is true where the gap keeps the verdict from being good: it was
+	// measured at the last good boot and is of a kind that must be.
+	Counts bool `json:"counts,omitempty"`
 }
 
 // Verdict is the answer to "did this box come back the same way it went down?".

@@ -89,7 +89,7 @@ const (
 	OnBecomes Trigger = "becomes"
 	// OnChanged fires on any change of Attr, OnWorse and OnBetter on one in that
 	// direction by Attr.Better or Attr.Order; for sets, OnWorse is a lost member
-	// and OnBetter a gained one.
+	// and OnBetter a gained one, or the other way about where Attr.Better is lower.
 	OnChanged Trigger = "changed"
 	OnWorse   Trigger = "worse"
 	OnBetter  Trigger = "better"
@@ -99,6 +99,9 @@ const (
 	OnHeadroom Trigger = "headroom"
 	// OnAbove fires when Attr is above its limit now and was not before.
 	OnAbove Trigger = "above"
+	// OnMoved fires when any exact number of the subject changed although both
+	// snapshots come from one kernel build, configured alike. It names no Attr.
+	OnMoved Trigger = "moved"
 )
 
 // Rule says which change of a Kind's subjects matters, and how much. It is data:
@@ -118,7 +121,13 @@ type Rule struct {
 	Floor    float64
 	Share    float64
 	Severity Severity
-	Class    Class
+	// Class is what a finding is attributed to. A rule of ClassKernel speaks of a
+	// counter or verdict of the kernel's: where the kernel did not change, the
+	// finding is attributed to what did.
+	Class Class
+	// Topic gathers rules that speak of one thing: of the findings on a subject and
+	// a topic only the worst is reported. It is Attr where it is empty.
+	Topic string
 	// Message is a sentence for a person; {name} {attr} {old} {new} {ratio}
 	// {limit} {left} {lost} {gained} stand for the facts, {attr:NAME} for
 	// another attribute of the subject as it is now.
@@ -165,7 +174,10 @@ func checkKind(k *Kind) error {
 		if r.Code == "" || r.Message == "" || r.Severity == "" || r.Class == "" {
 			return fmt.Errorf("rule %q: code, message, severity or class is empty", r.Code)
 		}
-		if r.On != OnMissing && r.On != OnNew && !seen[r.Attr] {
+		if r.Attr == "" && (r.On == OnMissing || r.On == OnNew || r.On == OnMoved) {
+			continue
+		}
+		if !seen[r.Attr] {
 			return fmt.Errorf("rule %s: attribute %q is not declared", r.Code, r.Attr)
 		}
 	}

@@ -1,0 +1,64 @@
+# lastgood. `make run` measures this kernel; `make test` runs every test there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
+LDFLAGS := -s -w -X lastgood/internal/cli.Version=$(VERSION)
+OUT     := .build
+# Where `make run` keeps its history; the service's own is /var/lib/lastgood.
+STATE   ?= $(OUT)/state
+FUZZTIME ?= 30s
+SOURCES := $(shell find bpf loader probes hw cmd internal -name '*.go' -o -name '*.o' 2>/dev/null)
+
+.PHONY: help build run test deps test-unit test-kernel generate check-generated lint fuzz bench package clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: lastgood ## build the static binary ./lastgood
+
+lastgood: go.mod go.sum $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/lastgood
+
+run: build ## measure this kernel and compare it with the last good boot; the first run learns
+	@mkdir -p $(OUT)
+	./lastgood check --state-dir $(STATE)
+
+test: deps lint test-kernel check-generated ## run every test there is, installing what it needs where run as root
+
+deps: # what the tests need from the distribution
+	@.ci/deps
+
+test-unit: ## the tests that need neither root nor a kernel of their own
+	$(GO) test -short ./...
+
+test-kernel: ## all tests with the race detector; as root they load programs into this kernel
+	@mkdir -p $(OUT)
+	@.ci/go-test
+
+generate: ## rebuild the BPF objects under bpf/ (needs clang-19)
+	$(GO) generate ./bpf
+
+check-generated: # the committed BPF objects are what the sources give
+	@.ci/check-generated
+
+lint: ## gofmt, go vet and staticcheck
+	@unformatted=$$(gofmt -l bpf loader probes hw cmd internal); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+fuzz: ## run every fuzz target for FUZZTIME (30s) each
+	@FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+bench: build ## the speed marks, beside their peers
+	@.ci/bench
+
+package: build ## a tarball of the binary and its documents
+	@mkdir -p $(OUT)
+	tar --owner=0 --group=0 --transform 's,^,lastgood-$(VERSION)/,' -czf $(OUT)/lastgood-$(VERSION)-linux-$$($(GO) env GOARCH).tar.gz lastgood README.md LICENSE CHANGELOG.md docs
+	@ls -l $(OUT)/lastgood-$(VERSION)-linux-$$($(GO) env GOARCH).tar.gz
+
+clean: ## remove what was built
+	rm -rf $(OUT) lastgood

@@ -1,0 +1,28 @@
+package cli
+
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/spf13/pflag"
+
+	"lastgood/internal/collect"
+)
+
+// measureCommand is the child process that loads programs; collect starts it.
+func measureCommand() command {
+	return command{
+		name: collect.MeasureCommand, hidden: true, summary: "load programs for a check",
+		long:    "Started by lastgood itself: reads what to measure and writes what it measured.",
+		example: "lastgood check",
+		setup: func(*pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
+			return func(ctx context.Context, s *session, _ []string) (int, error) {
+				debug.SetGCPercent(50) // the parent's bound on memory is for both
+				if err := collect.Measure(ctx, s.host(), sources(), s.env.In, s.env.Out); err != nil {
+					return exitUsage, err
+				}
+				return exitOK, nil
+			}
+		},
+	}
+}

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"lastgood/hw"
+	"lastgood/internal/boot"
+	"lastgood/internal/collect"
+	"lastgood/internal/config"
+	"lastgood/internal/snapshot"
+	"lastgood/internal/source"
+	"lastgood/internal/sysfs"
+	"lastgood/probes"
+)
+
+// session is what every command starts from: the common flags, the
+// configuration and the host.
+type session struct {
+	env Env
+
+	stateDir   string
+	configPath string
+	rootPath   string
+	output     string
+	budget     time.Duration
+	jobs       int
+	quiet      bool
+	verbose    bool
+
+	stateGiven bool // the state folder was named, by flag or environment
+	config     config.Config
+	root       *sysfs.Root
+}
+
+const defaultStateDir = "/var/lib/lastgood"
+
+func (s *session) commonFlags(f *pflag.FlagSet) {
+	f.StringVar(&s.stateDir, "state-dir", defaultStateDir, "folder of snapshots and of the last good boot")
+	f.StringVar(&s.configPath, "config", config.DefaultPath, "configuration file")
+	f.StringVar(&s.rootPath, "root", "", "a recorded host, a folder or an archive, instead of this one")
+	f.StringVarP(&s.output, "output", "o", "", "output format")
+	f.DurationVar(&s.budget, "budget", 0, "bound on the time taken (default: of the configuration, 20s)")
+	f.IntVar(&s.jobs, "jobs", 0, "programs measured side by side (default: of the configuration, 1)")
+	f.BoolVarP(&s.quiet, "quiet", "q", false, "print the verdict only")
+	f.BoolVarP(&s.verbose, "verbose", "v", false, "print evidence and what goes on")
+}
+
+// prepare completes the flags from the environment and reads the configuration.
+func (s *session) prepare(f *pflag.FlagSet) error {
+	var err error
+	f.VisitAll(func(fl *pflag.Flag) {
+		name := "LASTGOOD_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		v := s.env.Getenv(name)
+		if v == "" || fl.Changed || err != nil || !slices.Contains(fromEnvironment, fl.Name) {
+			return
+		}
+		if e := f.Set(fl.Name, v); e != nil {
+			err = fmt.Errorf("read environment %s: %w", name, e)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.stateGiven = f.Changed("state-dir")
+	if s.config, err = config.Load(s.configPath); err != nil {
+		return err
+	}
+	if s.budget == 0 {
+		s.budget = time.Duration(s.config.Budget)
+	}
+	if s.budget < collect.MinBudget {
+		return fmt.Errorf("--budget %v: less than %v", s.budget, collect.MinBudget)
+	}
+	if s.jobs == 0 {
+		s.jobs = s.config.Jobs
+	}
+	if s.jobs < 1 {
+		return fmt.Errorf("--jobs %d: not above zero", s.jobs)
+	}
+	s.root = sysfs.Live()
+	if s.rootPath != "" {
+		if s.root, err = sysfs.OpenTree(s.rootPath); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var fromEnvironment = []string{"state-dir", "config", "root", "output", "budget", "jobs", "fail-on"}
+
+func (s *session) host() source.Host {
+	return source.Host{Root: s.root, Now: time.Now, Log: newLogger(s.env.Err, s.verbose)}
+}
+
+// sources is everything that lastgood can look at.
+func sources() []source.Source {
+	return slices.Concat(boot.Sources(), hw.Sources(), probes.Sources())
+}
+
+// kinds is everything that is declared about it.
+func kinds() (snapshot.Kinds, error) {
+	declared := collect.Kinds()
+	for _, src := range sources() {
+		declared = append(declared, src.Kinds...)
+	}
+	return snapshot.NewKinds(declared...)
+}
+
+// collect takes one snapshot of the given sources.
+func (s *session) collect(ctx context.Context, phase string, from []source.Source, guard collect.Guard, unguarded string) (*snapshot.Snapshot, error) {
+	p := newProgress(s)
+	defer p.end()
+	return collect.Run(ctx, collect.Options{
+		Host: s.host(), Sources: from, Tool: tool(), Phase: phase, Budget: s.budget, Jobs: s.jobs,
+		Guard: guard, Unguarded: unguarded, Progress: p.show,
+	})
+}
+
+// format is the output format, checked against what the command has.
+func (s *session) format(names ...string) (string, error) {
+	if s.output == "" {
+		return names[0], nil
+	}
+	if !slices.Contains(names, s.output) {
+		return "", fmt.Errorf("--output %q: this command has %s", s.output, strings.Join(names, ", "))
+	}
+	return s.output, nil
+}
+
+func (s *session) width() int {
+	if s.env.Width > 0 {
+		return s.env.Width
+	}
+	if n, err := strconv.Atoi(s.env.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
+	return 100
+}
+
+func (s *session) color() bool { return s.env.OutTTY && s.env.Getenv("NO_COLOR") == "" }
+
+func noArguments(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// ownState refuses to mix a recorded host into this host's own history.
+func (s *session) ownState() error {
+	if s.rootPath != "" && !s.stateGiven {
+		return hinted(errors.New("--root without --state-dir: a recorded host must not enter this host's history"),
+			"name a folder for it: --state-dir %s", filepath.Join(".", "state"))
+	}
+	return nil
+}

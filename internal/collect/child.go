@@ -1,0 +1,142 @@
+package collect
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"lastgood/internal/source"
+)
+
+// MeasureCommand is the hidden command that Measure serves.
+const MeasureCommand = "__measure"
+
+// Measure is the child process: it reads a request, runs the steps that it
+// names and writes frames. It is started by Run and by nobody else.
+func Measure(ctx context.Context, host source.Host, sources []source.Source, in io.Reader, out io.Writer) error {
+	lines := bufio.NewReader(in)
+	var req request
+	line, err := lines.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	if err := json.Unmarshal(line, &req); err != nil {
+		return fmt.Errorf("read request: %w", err)
+	}
+	if err := confine(&req); err != nil {
+		return err
+	}
+	m := measurer{host: host, in: lines, out: json.NewEncoder(out)}
+	if why := refused(ctx, host.Root); why != "" {
+		return m.send(frame{Type: frameRefused, Text: why})
+	}
+	steps := map[string]task{}
+	for _, src := range sources {
+		if src.Steps == nil {
+			continue
+		}
+		for _, s := range src.Steps(host) {
+			t := task{source: src.Name, Step: s}
+			steps[t.id()] = t
+		}
+	}
+	return m.run(ctx, req.Steps, steps)
+}
+
+type measurer struct {
+	host source.Host
+	in   *bufio.Reader
+	out  *json.Encoder
+}
+
+func (m *measurer) send(f frame) error {
+	if err := m.out.Encode(f); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+func (m *measurer) run(ctx context.Context, ids []string, steps map[string]task) error {
+	group := ""
+	for _, id := range ids {
+		t, ok := steps[id]
+		if !ok {
+			return fmt.Errorf("run step %s: no such step", id)
+		}
+		if t.Group != group {
+			group = t.Group
+			if err := m.send(frame{Type: frameGroup, Text: group}); err != nil {
+				return err
+			}
+			if _, err := m.in.ReadString('\n'); err != nil {
+				return nil // the parent is gone, or does not want the group run
+			}
+		}
+		if err := m.send(frame{Type: frameStep, Text: id}); err != nil {
+			return err
+		}
+		for _, s := range t.Run(ctx, m.host) {
+			if err := m.send(frame{Type: frameSubject, Subject: &s}); err != nil {
+				return err
+			}
+		}
+	}
+	return m.send(frame{Type: frameDone})
+}
+
+// confine makes this process the one to suffer where the machine is short of
+// anything: last in line for the CPU, first for the OOM killer, bounded in
+// memory, on one processor, without core dumps.
+func confine(req *request) error {
+	if err := eachThread("lower priority", func(tid int) error {
+		return unix.Setpriority(unix.PRIO_PROCESS, tid, 19)
+	}); err != nil {
+		return err
+	}
+	if req.MemoryBytes > 0 {
+		// RLIMIT_DATA counts private writable memory (since 4.7), which is what Go's
+		// heap is; RLIMIT_AS would count address space that is only set aside.
+		lim := unix.Rlimit{Cur: req.MemoryBytes, Max: req.MemoryBytes}
+		if err := unix.Setrlimit(unix.RLIMIT_DATA, &lim); err != nil {
+			return fmt.Errorf("bound memory: %w", err)
+		}
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("forbid core dumps: %w", err)
+	}
+	// Failing to volunteer for the OOM killer is no reason not to measure.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
+	if req.CPU < 0 {
+		return nil
+	}
+	var set unix.CPUSet
+	set.Set(req.CPU)
+	return eachThread(fmt.Sprintf("pin to cpu %d", req.CPU), func(tid int) error {
+		return unix.SchedSetaffinity(tid, &set)
+	})
+}
+
+// eachThread does something to every thread of the process: priority and
+// processor are a thread's own, and threads made later inherit them.
+func eachThread(what string, f func(tid int) error) error {
+	entries, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	for _, e := range entries {
+		tid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if err := f(tid); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package compare
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	"lastgood/internal/snapshot"
+)
+
+// Policy is what the administrator may change about judging. The zero Policy is
+// the default: the Kinds' own rules, and only critical findings fail.
+type Policy struct {
+	// FailOn is the least severity that makes the verdict "regressed".
+	FailOn snapshot.Severity
+	// Rules changes rules by their codes.
+	Rules map[string]Override
+	// Ignore lists subjects that are never judged, as shell patterns on "kind/id".
+	Ignore []string
+}
+
+// Override changes parts of a rule; what is nil stays as declared.
+type Override struct {
+	Severity *snapshot.Severity `json:"severity,omitempty"`
+	Ratio    *float64           `json:"ratio,omitempty"`
+	Floor    *float64           `json:"floor,omitempty"`
+	Share    *float64           `json:"share,omitempty"`
+}
+
+// Check refuses a policy that names a rule nobody declares, an unknown severity
+// or a broken pattern: a misspelt rule would otherwise be a check that cannot fail.
+func (p *Policy) Check(kinds snapshot.Kinds) error {
+	codes := map[string]bool{}
+	for _, k := range kinds {
+		for _, r := range k.Rules {
+			codes[r.Code] = true
+		}
+	}
+	for _, code := range slices.Sorted(maps.Keys(p.Rules)) {
+		if !codes[code] {
+			return fmt.Errorf("check policy: no rule has the code %q", code)
+		}
+		if s := p.Rules[code].Severity; s != nil && s.Rank() == 0 && *s != snapshot.Off {
+			return fmt.Errorf("check policy: rule %s: severity %q is none of critical, warning, info, off", code, *s)
+		}
+	}
+	if p.FailOn != "" && p.FailOn.Rank() == 0 {
+		return fmt.Errorf("check policy: fail-on %q is none of critical, warning, info", p.FailOn)
+	}
+	for _, pattern := range p.Ignore {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("check policy: ignore %q: %w", pattern, err)
+		}
+	}
+	return nil
+}
+
+func (p *Policy) failRank() int {
+	if p.FailOn == "" {
+		return snapshot.Critical.Rank()
+	}
+	return p.FailOn.Rank()
+}
+
+func (p *Policy) ignored(k snapshot.Key) bool {
+	return slices.ContainsFunc(p.Ignore, func(pattern string) bool {
+		ok, err := path.Match(pattern, k.String())
+		return err == nil && ok
+	})
+}
+
+// apply is the rule as the policy wants it.
+func (p *Policy) apply(r snapshot.Rule) snapshot.Rule {
+	o, ok := p.Rules[r.Code]
+	if !ok {
+		return r
+	}
+	if o.Severity != nil {
+		r.Severity = *o.Severity
+	}
+	if o.Ratio != nil {
+		r.Ratio = *o.Ratio
+	}
+	if o.Floor != nil {
+		r.Floor = *o.Floor
+	}
+	if o.Share != nil {
+		r.Share = *o.Share
+	}
+	return r
+}

@@ -1,0 +1,246 @@
+package compare
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"lastgood/internal/snapshot"
+)
+
+// pair is one subject on both sides, with what differs. On one side it may be
+// nil: missing or new.
+type pair struct {
+	kind     *snapshot.Kind
+	old, new *snapshot.Subject
+	change   snapshot.Change            // of the subject as a whole, or ""
+	attrs    map[string]*snapshot.Delta // of its attributes
+	same     bool                       // both kernels are one build, configured alike
+}
+
+// subject is the side that is there now, or was.
+func (p *pair) subject() *snapshot.Subject {
+	if p.new != nil {
+		return p.new
+	}
+	return p.old
+}
+
+// fires reports whether the rule applies to the pair.
+func fires(r *snapshot.Rule, p *pair) bool {
+	if !applies(r, p) {
+		return false
+	}
+	switch r.On {
+	case snapshot.OnMissing:
+		return p.change == snapshot.Removed
+	case snapshot.OnNew:
+		return p.change == snapshot.Added
+	case snapshot.OnMoved:
+		return p.same && len(movedNumbers(p)) > 0
+	case snapshot.OnAbove:
+		return crossed(r, p)
+	case snapshot.OnHeadroom:
+		return headroomSpent(r, p)
+	}
+	d := p.attrs[r.Attr]
+	if d == nil || d.Change != snapshot.Changed {
+		return false
+	}
+	switch r.On {
+	case snapshot.OnChanged:
+		return true
+	case snapshot.OnBecomes:
+		return oneOf(r.From, d.Old) && oneOf(r.To, d.New)
+	case snapshot.OnWorse:
+		return direction(p.kind, d) < 0
+	case snapshot.OnBetter:
+		return direction(p.kind, d) > 0
+	case snapshot.OnGrowth:
+		return grew(r, d)
+	}
+	return false
+}
+
+// applies checks a rule's conditions on the subject: Where and Unless.
+func applies(r *snapshot.Rule, p *pair) bool {
+	s := p.subject()
+	for name, want := range r.Where {
+		if s.Attrs[name].String() != want {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(r.Unless, func(name string) bool { return p.attrs[name] != nil })
+}
+
+func oneOf(set []string, v snapshot.Value) bool {
+	return len(set) == 0 || slices.Contains(set, v.String())
+}
+
+func grew(r *snapshot.Rule, d *snapshot.Delta) bool {
+	old, ok1 := d.Old.Number()
+	new, ok2 := d.New.Number()
+	return ok1 && ok2 && new >= old*r.Ratio && new-old >= r.Floor && new > old
+}
+
+// direction is +1 where the change is for the better, -1 for the worse, and 0
+// where the attribute has no better and worse. A set that lost one member and
+// gained another is for the worse.
+func direction(k *snapshot.Kind, d *snapshot.Delta) int {
+	decl, ok := k.Attr(d.Attr)
+	if !ok {
+		return 0
+	}
+	if len(decl.Order) > 0 {
+		return rank(decl.Order, d.Old) - rank(decl.Order, d.New)
+	}
+	sign := 1
+	if decl.Better == snapshot.LowerBetter {
+		sign = -1
+	}
+	if _, isSet := d.Old.Items(); isSet {
+		lost, gained := members(d)
+		if sign < 0 {
+			lost, gained = gained, lost
+		}
+		switch {
+		case len(lost) > 0:
+			return -1
+		case len(gained) > 0:
+			return +1
+		}
+		return 0
+	}
+	old, ok1 := d.Old.Number()
+	new, ok2 := d.New.Number()
+	if !ok1 || !ok2 || decl.Better == snapshot.NeitherBetter || old == new {
+		return 0
+	}
+	if new > old {
+		return sign
+	}
+	return -sign
+}
+
+// rank is a value's place in an order of better to worse; one that is not in it
+// is worse than all.
+func rank(order []string, v snapshot.Value) int {
+	if i := slices.Index(order, v.String()); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+// members lists what a set lost and gained.
+func members(d *snapshot.Delta) (lost, gained []string) {
+	old, _ := d.Old.Items()
+	new, _ := d.New.Items()
+	return missingFrom(new, old), missingFrom(old, new)
+}
+
+// missingFrom lists the members of b that a lacks; both are sorted.
+func missingFrom(a, b []string) []string {
+	var out []string
+	for _, s := range b {
+		if _, found := slices.BinarySearch(a, s); !found {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// limitOf is the limit of attribute name on subject s, 0 where it has none.
+func limitOf(k *snapshot.Kind, s *snapshot.Subject, name string) float64 {
+	decl, ok := k.Attr(name)
+	if !ok || s == nil {
+		return 0
+	}
+	if decl.LimitAttr != "" {
+		n, _ := s.Attrs[decl.LimitAttr].Number()
+		return n
+	}
+	return decl.Limit
+}
+
+// left is the share of the limit that is not used, and whether it can be told.
+func left(k *snapshot.Kind, s *snapshot.Subject, attr string) (float64, bool) {
+	if s == nil {
+		return 0, false
+	}
+	n, ok := s.Attrs[attr].Number()
+	limit := limitOf(k, s, attr)
+	if !ok || limit <= 0 {
+		return 0, false
+	}
+	return 1 - n/limit, true
+}
+
+func headroomSpent(r *snapshot.Rule, p *pair) bool {
+	was, ok1 := left(p.kind, p.old, r.Attr)
+	is, ok2 := left(p.kind, p.new, r.Attr)
+	return ok1 && ok2 && is < r.Share && was >= r.Share
+}
+
+// crossed reports whether the value is above its limit now and was not, or
+// stands above it for the first time that it is seen.
+func crossed(r *snapshot.Rule, p *pair) bool {
+	is, ok := left(p.kind, p.new, r.Attr)
+	if !ok || is >= 0 {
+		return false
+	}
+	was, ok := left(p.kind, p.old, r.Attr)
+	return ok && was >= 0
+}
+
+// movedNumbers lists the exact numbers of the pair that differ.
+func movedNumbers(p *pair) []*snapshot.Delta {
+	var out []*snapshot.Delta
+	for _, d := range p.attrs {
+		if d.Change != snapshot.Changed {
+			continue
+		}
+		_, ok1 := d.Old.Number()
+		_, ok2 := d.New.Number()
+		if ok1 && ok2 {
+			out = append(out, d)
+		}
+	}
+	slices.SortFunc(out, func(a, b *snapshot.Delta) int { return strings.Compare(a.Attr, b.Attr) })
+	return out
+}
+
+// message fills in a rule's sentence.
+func message(text string, r *snapshot.Rule, p *pair, d *snapshot.Delta) string {
+	facts := []string{"{name}", p.subject().Name(), "{attr}", strings.ReplaceAll(r.Attr, "_", " ")}
+	if d != nil {
+		decl, _ := p.kind.Attr(d.Attr)
+		facts = append(facts, "{old}", decl.Unit.Format(d.Old), "{new}", decl.Unit.Format(d.New), "{ratio}", ratio(d))
+		lost, gained := members(d)
+		facts = append(facts, "{lost}", strings.Join(lost, ", "), "{gained}", strings.Join(gained, ", "))
+		limit := snapshot.Value{}
+		if n := limitOf(p.kind, p.new, d.Attr); n > 0 {
+			limit = snapshot.Float(n)
+			if n == float64(int64(n)) {
+				limit = snapshot.Int(int64(n))
+			}
+		}
+		facts = append(facts, "{limit}", decl.Unit.Format(limit))
+		if share, ok := left(p.kind, p.new, d.Attr); ok {
+			facts = append(facts, "{left}", fmt.Sprintf("%.0f %%", max(share, 0)*100))
+		}
+	}
+	for name, v := range p.subject().Attrs {
+		decl, _ := p.kind.Attr(name)
+		facts = append(facts, "{attr:"+name+"}", decl.Unit.Format(v))
+	}
+	return strings.NewReplacer(facts...).Replace(text)
+}
+
+func ratio(d *snapshot.Delta) string {
+	old, ok1 := d.Old.Number()
+	new, ok2 := d.New.Number()
+	if !ok1 || !ok2 || old == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("×%.3g", new/old)
+}

@@ -1,0 +1,117 @@
+// Package config reads /etc/lastgood/lastgood.yaml. Every field has a default;
+// an unknown field is refused, for a misspelt threshold is a check that cannot fail.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"lastgood/internal/compare"
+	"lastgood/internal/snapshot"
+)
+
+// DefaultPath is where the service's configuration stands.
+const DefaultPath = "/etc/lastgood/lastgood.yaml"
+
+// Config is what an administrator may set.
+type Config struct {
+	// FailOn is the least severity that fails a check: critical (default) or warning.
+	FailOn string `yaml:"fail_on"`
+	// Budget bounds one check.
+	Budget Duration `yaml:"budget"`
+	// Jobs is how many programs are measured side by side.
+	Jobs int `yaml:"jobs"`
+	// Keep is how many boots the state folder remembers.
+	Keep int `yaml:"keep"`
+	// Rules changes what a rule weighs, by its code.
+	Rules map[string]Rule `yaml:"rules"`
+	// Ignore lists subjects that are never judged, as patterns on "kind/id".
+	Ignore []string `yaml:"ignore"`
+}
+
+// Rule changes parts of one rule.
+type Rule struct {
+	Severity *string  `yaml:"severity"`
+	Ratio    *float64 `yaml:"ratio"`
+	Floor    *float64 `yaml:"floor"`
+	Share    *float64 `yaml:"share"`
+}
+
+// Duration is a time as people write it: 20s, 1m30s.
+type Duration time.Duration
+
+// UnmarshalYAML reads a duration with its unit.
+func (d *Duration) UnmarshalYAML(b []byte) error {
+	var s string
+	if err := yaml.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("duration %q: write it with its unit, as 20s", b)
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf("duration %q: write it with its unit, as 20s", s)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Default is the configuration of a host without one.
+func Default() Config {
+	return Config{FailOn: string(snapshot.Critical), Budget: Duration(20 * time.Second), Jobs: 1, Keep: 30}
+}
+
+// Load reads the file at path over the defaults. A file that is not there is no
+// error where path is the default one.
+func Load(path string) (Config, error) {
+	c := Default()
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && path == DefaultPath {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(b, path)
+}
+
+// Parse reads a configuration over the defaults; name is used in errors.
+func Parse(b []byte, name string) (Config, error) {
+	c := Default()
+	if err := yaml.UnmarshalWithOptions(b, &c, yaml.DisallowUnknownField()); err != nil {
+		return c, fmt.Errorf("read configuration %s: %s", name, yaml.FormatError(err, false, true))
+	}
+	return c, c.check(name)
+}
+
+func (c *Config) check(name string) error {
+	switch {
+	case c.Budget <= 0:
+		return fmt.Errorf("read configuration %s: budget %v: not above zero", name, time.Duration(c.Budget))
+	case c.Jobs < 1:
+		return fmt.Errorf("read configuration %s: jobs %d: not above zero", name, c.Jobs)
+	case c.Keep < 2:
+		return fmt.Errorf("read configuration %s: keep %d: the last good boot and the current one need 2", name, c.Keep)
+	}
+	return nil
+}
+
+// Policy is the part of the configuration that judging takes.
+func (c *Config) Policy() compare.Policy {
+	p := compare.Policy{FailOn: snapshot.Severity(c.FailOn), Ignore: c.Ignore}
+	for code, r := range c.Rules {
+		if p.Rules == nil {
+			p.Rules = map[string]compare.Override{}
+		}
+		o := compare.Override{Ratio: r.Ratio, Floor: r.Floor, Share: r.Share}
+		if r.Severity != nil {
+			s := snapshot.Severity(*r.Severity)
+			o.Severity = &s
+		}
+		p.Rules[code] = o
+	}
+	return p
+}

@@ -1,0 +1,98 @@
+// Package layers keeps the layers of the house: imports point downward only.
+package layers
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "lastgood"
+
+// above lists, for each package of ours, what it may import of ours. A package
+// that is not here fails the test, so that a new one finds its place first.
+var above = map[string][]string{
+	"internal/snapshot":        {},
+	"internal/sysfs":           {},
+	"internal/sysfs/sysfstest": {"internal/sysfs"},
+	"internal/source":          {"internal/snapshot", "internal/sysfs"},
+	"bpf":                      {},
+	"loader":                   {},
+	"probes":                   {"bpf", "loader", "internal/snapshot", "internal/source", "internal/sysfs"},
+	"hw":                       {"internal/snapshot", "internal/source", "internal/sysfs"},
+	"internal/boot":            {"internal/snapshot", "internal/source", "internal/sysfs"},
+	"internal/compare":         {"internal/snapshot"},
+	"internal/collect":         {"internal/boot", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
+	"internal/baseline":        {"internal/snapshot"},
+	"internal/report":          {"internal/snapshot"},
+	"internal/config":          {"internal/compare", "internal/snapshot"},
+	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/collect", "internal/compare", "internal/config", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "probes"},
+	"internal/layers":          {},
+	"cmd/lastgood":             {"internal/cli"},
+}
+
+// only lists where a foreign package may be imported.
+var only = map[string][]string{
+	"github.com/cilium/ebpf":         {"bpf", "loader", "probes"},
+	"github.com/jaypipes/ghw":        {"hw"},
+	"github.com/jaypipes/pcidb":      {"hw"},
+	"github.com/prometheus/procfs":   {"hw"},
+	"github.com/vishvananda/netlink": {"hw"},
+	"github.com/spf13/pflag":         {"internal/cli"},
+	"github.com/goccy/go-yaml":       {"internal/config"},
+	"os/exec":                        {"internal/collect"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestImportsPointDownward(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		allowed, known := above[name]
+		if !known {
+			t.Errorf("package %s has no place in the layers", name)
+		}
+		for _, imp := range p.Imports {
+			if ours, found := strings.CutPrefix(imp, module+"/"); found {
+				if !slices.Contains(allowed, ours) {
+					t.Errorf("%s imports %s: not below it", name, ours)
+				}
+				continue
+			}
+			for foreign, where := range only {
+				if (imp == foreign || strings.HasPrefix(imp, foreign+"/")) && !slices.Contains(where, name) {
+					t.Errorf("%s imports %s: that belongs in %s", name, imp, strings.Join(where, ", "))
+				}
+			}
+			if name == "internal/snapshot" && strings.Contains(strings.SplitN(imp, "/", 2)[0], ".") {
+				t.Errorf("%s imports %s: it takes the standard library only", name, imp)
+			}
+		}
+	}
+}
