@@ -23,9 +23,14 @@ import (
 type Guard interface {
 	Begin(group string) error
 	End(group string) error
-	// Blocked lists the groups that must not run on this kernel, with the reason.
+	// Blocked lists the groups that must not run on this kernel, with the reason;
+	// AnyGroup stands for all.
 	Blocked() map[string]string
+	Close() error
 }
+
+// AnyGroup in Guard.Blocked stands for every group.
+const AnyGroup = "*"
 
 // Options say what to collect and within which bounds.
 type Options struct {
@@ -38,8 +43,9 @@ type Options struct {
 	Budget time.Duration
 	// Jobs is how many child processes measure side by side, each on one CPU.
 	Jobs int
-	// Guard may be nil: then Unguarded must say why that is safe, or nothing is loaded.
-	Guard     Guard
+	// Guard opens the crash guard for this boot of this kernel. Where it fails
+	// nothing is loaded, unless Unguarded says why that is safe.
+	Guard     func(*snapshot.Identity) (Guard, error)
 	Unguarded string
 	// Child starts the measuring process; nil means this very binary.
 	Child func() (string, []string, error)
@@ -84,7 +90,7 @@ func Run(ctx context.Context, o Options) (*snapshot.Snapshot, error) {
 		wg.Go(func() { keep(runReader(ctx, o.Host, src)...) })
 	}
 	if len(loading) > 0 {
-		wg.Go(func() { keep(runSteps(ctx, &o, loading)...) })
+		wg.Go(func() { keep(runSteps(ctx, &o, &s.Identity, loading)...) })
 	}
 	wg.Wait()
 	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {

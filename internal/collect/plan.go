@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -26,16 +27,16 @@ func (t *task) subject(o snapshot.Outcome, reason string) snapshot.Subject {
 // plan lists the steps of all sources, group by group, and marks those that will
 // not be run: what the crash guard blocks, what is risky on a host that panics
 // on a warning, and the costliest of what does not fit the time.
-func plan(o *Options, sources []source.Source, panicOnWarn string, left time.Duration) []task {
+func plan(o *Options, guard Guard, sources []source.Source, panicOnWarn string, left time.Duration) []task {
 	var tasks []task
 	blocked := map[string]string{}
-	if o.Guard != nil {
-		blocked = o.Guard.Blocked()
+	if guard != nil {
+		blocked = guard.Blocked()
 	}
 	for _, src := range sources {
 		for _, step := range src.Steps(o.Host) {
 			t := task{source: src.Name, Step: step}
-			if why, bad := blocked[step.Group]; bad {
+			if why := cmp.Or(blocked[step.Group], blocked[AnyGroup]); why != "" {
 				t.skip = why
 			} else if step.Risky && panicOnWarn != "" {
 				t.skip = panicOnWarn

@@ -31,16 +31,19 @@ const maxChildren = 4
 
 // runSteps runs the steps of all loading sources in child processes and returns
 // their subjects, one source subject each, and what the kernel log said.
-func runSteps(ctx context.Context, o *Options, sources []source.Source) []snapshot.Subject {
+func runSteps(ctx context.Context, o *Options, id *snapshot.Identity, sources []source.Source) []snapshot.Subject {
 	r := &stepRun{o: o, start: time.Now(), got: map[string]int{}}
-	if why := r.forbidden(); why != nil {
-		return r.finish(sources, why)
+	if !o.Host.Root.Live() {
+		return r.finish(sources, &skipError{"a recorded host: nothing is measured on this kernel"})
+	}
+	if err := r.openGuard(id); err != nil {
+		return r.finish(sources, err)
 	}
 	left := o.Budget
 	if deadline, ok := ctx.Deadline(); ok {
 		left = time.Until(deadline)
 	}
-	r.tasks = plan(o, sources, panicOnWarn(ctx, o.Host), left)
+	r.tasks = plan(o, r.guard, sources, panicOnWarn(ctx, o.Host), left)
 	r.watch = newWatch(ctx, o.Host)
 	defer r.watch.close()
 	var wg sync.WaitGroup
@@ -48,6 +51,7 @@ func runSteps(ctx context.Context, o *Options, sources []source.Source) []snapsh
 		wg.Go(func() { r.drive(ctx, part, cpuFor(i)) })
 	}
 	wg.Wait()
+	r.closeGuard()
 	return r.finish(sources, nil)
 }
 
@@ -88,23 +92,42 @@ type stepRun struct {
 	start time.Time
 	tasks []task
 	watch *watch
+	guard Guard
 
 	mu       sync.Mutex
 	subjects []snapshot.Subject
 	got      map[string]int // source → subjects
 	refused  string
-	groups   int // begun so far
+	steps    int // begun so far
 }
 
-// forbidden says why nothing may be loaded at all.
-func (r *stepRun) forbidden() error {
-	switch {
-	case !r.o.Host.Root.Live():
-		return &skipError{"a recorded host: nothing is measured on this kernel"}
-	case r.o.Guard == nil && r.o.Unguarded == "":
-		return errors.New("nothing was loaded: the crash guard cannot be written")
+// openGuard opens the crash guard, or says why nothing may be loaded without it.
+func (r *stepRun) openGuard(id *snapshot.Identity) error {
+	if r.o.Guard == nil {
+		if r.o.Unguarded == "" {
+			return errors.New("nothing was loaded: there is no crash guard")
+		}
+		return nil
 	}
+	g, err := r.o.Guard(id)
+	if err == nil {
+		r.guard = g
+		return nil
+	}
+	if r.o.Unguarded == "" {
+		return fmt.Errorf("nothing was loaded, for the crash guard cannot be written: %w", err)
+	}
+	r.o.Host.Log.Warn("no crash guard", "err", err, "because", r.o.Unguarded)
 	return nil
+}
+
+func (r *stepRun) closeGuard() {
+	if r.guard == nil {
+		return
+	}
+	if err := r.guard.Close(); err != nil {
+		r.o.Host.Log.Warn("close crash guard", "err", err)
+	}
 }
 
 // finish gives every task that gave no subject one that says why, and every
@@ -209,7 +232,7 @@ func (c *child) measure(ctx context.Context, cpu int) error {
 	if err != nil {
 		return fmt.Errorf("start measuring process: %w", err)
 	}
-	var said tail
+	var said firstWords
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start measuring process: %w", err)
@@ -227,8 +250,8 @@ func (c *child) measure(ctx context.Context, cpu int) error {
 	if err == nil && !c.done && !c.refused {
 		err = errors.New("it ended early")
 	}
-	if err != nil && said.Len() > 0 {
-		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
+	if line := said.line(); err != nil && line != "" {
+		err = fmt.Errorf("%w: %s", err, line)
 	}
 	return err
 }
@@ -308,7 +331,7 @@ func (c *child) talk(in io.Writer, out io.Reader, cpu int) error {
 // beginGroup closes the group before and notes the next, synced, before it runs.
 func (c *child) beginGroup(group string) error {
 	c.endGroup()
-	if g := c.run.o.Guard; g != nil {
+	if g := c.run.guard; g != nil {
 		c.run.mu.Lock()
 		err := g.Begin(group)
 		c.run.mu.Unlock()
@@ -327,7 +350,7 @@ func (c *child) endGroup() {
 	}
 	c.run.mu.Lock()
 	defer c.run.mu.Unlock()
-	if g := c.run.o.Guard; g != nil {
+	if g := c.run.guard; g != nil {
 		if err := g.End(c.group); err != nil {
 			c.run.o.Host.Log.Warn("crash guard", "group", c.group, "err", err)
 		}
@@ -339,24 +362,25 @@ func (c *child) endGroup() {
 func (r *stepRun) progress(group string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.groups++
+	r.steps++
 	if r.o.Progress != nil {
-		r.o.Progress(Progress{Done: r.groups - 1, Total: len(r.tasks), Now: group})
+		r.o.Progress(Progress{Done: r.steps - 1, Total: len(r.tasks), Now: group})
 	}
 }
 
-// tail keeps the last of what a process wrote to its standard error.
-type tail struct{ b []byte }
+// firstWords keeps the beginning of what a process wrote to its standard error:
+// a Go program that dies says why first, and then shows every goroutine.
+type firstWords struct{ b []byte }
 
-const maxTail = 4 << 10
+const maxFirstWords = 1 << 10
 
-func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p...)
-	if len(t.b) > maxTail {
-		t.b = t.b[len(t.b)-maxTail:]
-	}
+func (w *firstWords) Write(p []byte) (int, error) {
+	w.b = append(w.b, p[:min(len(p), maxFirstWords-len(w.b))]...)
 	return len(p), nil
 }
 
-func (t *tail) Len() int       { return len(t.b) }
-func (t *tail) String() string { return string(t.b) }
+// line is the first line that says anything.
+func (w *firstWords) line() string {
+	first, _, _ := strings.Cut(strings.TrimSpace(string(w.b)), "\n")
+	return first
+}

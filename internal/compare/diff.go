@@ -107,10 +107,14 @@ func (d *differ) both(a, b *snapshot.Subject) {
 	}
 }
 
+// attrs compares attribute by attribute; nearly all are equal, so only the names
+// of those that differ are put in order.
 func (d *differ) attrs(a, b *snapshot.Subject) {
 	names := d.names[:0]
-	for n := range a.Attrs {
-		names = append(names, n)
+	for n, old := range a.Attrs {
+		if new, has := b.Attrs[n]; !has || !old.Equal(new) {
+			names = append(names, n)
+		}
 	}
 	for n := range b.Attrs {
 		if _, both := a.Attrs[n]; !both {
@@ -137,9 +141,7 @@ func (d *differ) attr(a, b *snapshot.Subject, name string) {
 	_, newErr := b.Errs[name]
 	switch {
 	case had && has:
-		if !old.Equal(new) {
-			d.add(a.Key(), name, old, new, snapshot.Changed)
-		}
+		d.add(a.Key(), name, old, new, snapshot.Changed)
 	case had && newErr:
 		d.add(a.Key(), name, old, new, snapshot.Lost)
 	case had:

@@ -61,13 +61,16 @@ func explains(f *found) bool {
 }
 
 // topmost is the highest subject above key that explains it, "" where there is
-// none. A cycle of parents ends the climb.
+// none. In a cycle of parents nothing explains anything.
 func topmost(key string, up map[string]string, causes map[string]int) string {
 	found := ""
 	for seen := map[string]bool{key: true}; ; {
 		parent, ok := up[key]
-		if !ok || seen[parent] {
+		if !ok {
 			return found
+		}
+		if seen[parent] {
+			return ""
 		}
 		seen[parent] = true
 		if _, ok := causes[parent]; ok {

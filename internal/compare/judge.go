@@ -73,12 +73,20 @@ func incomparable(a, b *snapshot.Identity) string {
 }
 
 // attribution lists the classes of what changed besides the subjects themselves.
+// The mitigations follow from kernel, command line and microcode together: where
+// one of the others changed and nothing else of the kernel, it was not the kernel.
 func attribution(changes []snapshot.IdentityChange, old, new *snapshot.Snapshot) []snapshot.Class {
 	var out []snapshot.Class
 	for _, c := range []snapshot.Class{snapshot.ClassKernel, snapshot.ClassConfig, snapshot.ClassHardware} {
 		if slices.ContainsFunc(changes, func(i snapshot.IdentityChange) bool { return i.Class == c }) {
 			out = append(out, c)
 		}
+	}
+	derived := !slices.ContainsFunc(changes, func(i snapshot.IdentityChange) bool {
+		return i.Class == snapshot.ClassKernel && i.Fact != "mitigations"
+	})
+	if derived && len(out) > 1 && out[0] == snapshot.ClassKernel {
+		out = out[1:]
 	}
 	if old.Tool != new.Tool {
 		out = append(out, snapshot.ClassTool)
@@ -168,7 +176,7 @@ func (j *judge) finding(r *snapshot.Rule, p *pair) found {
 	f.Finding = snapshot.Finding{
 		Code: r.Code, Severity: r.Severity, Class: j.class(r),
 		Subject: snapshot.SubjectRef{Kind: s.Kind, ID: s.ID, Label: s.Label},
-		Attr:    r.Attr, Message: message(r.Message, r, p, d), Hint: message(r.Hint, r, p, d),
+		Attr:    r.Attr, Message: message(r.Message, p, d), Hint: message(r.Hint, p, d),
 		Evidence: evidence(p),
 	}
 	if d != nil && (!d.Old.IsZero() || !d.New.IsZero()) {

@@ -210,30 +210,42 @@ func movedNumbers(p *pair) []*snapshot.Delta {
 }
 
 // message fills in a rule's sentence.
-func message(text string, r *snapshot.Rule, p *pair, d *snapshot.Delta) string {
-	facts := []string{"{name}", p.subject().Name(), "{attr}", strings.ReplaceAll(r.Attr, "_", " ")}
-	if d != nil {
-		decl, _ := p.kind.Attr(d.Attr)
-		facts = append(facts, "{old}", decl.Unit.Format(d.Old), "{new}", decl.Unit.Format(d.New), "{ratio}", ratio(d))
-		lost, gained := members(d)
-		facts = append(facts, "{lost}", strings.Join(lost, ", "), "{gained}", strings.Join(gained, ", "))
-		limit := snapshot.Value{}
-		if n := limitOf(p.kind, p.new, d.Attr); n > 0 {
-			limit = snapshot.Float(n)
-			if n == float64(int64(n)) {
-				limit = snapshot.Int(int64(n))
-			}
-		}
-		facts = append(facts, "{limit}", decl.Unit.Format(limit))
-		if share, ok := left(p.kind, p.new, d.Attr); ok {
-			facts = append(facts, "{left}", fmt.Sprintf("%.0f %%", max(share, 0)*100))
-		}
+func message(text string, p *pair, d *snapshot.Delta) string {
+	if !strings.Contains(text, "{") {
+		return text
 	}
-	for name, v := range p.subject().Attrs {
-		decl, _ := p.kind.Attr(name)
-		facts = append(facts, "{attr:"+name+"}", decl.Unit.Format(v))
+	facts := []string{"{name}", p.subject().Name()}
+	if d != nil {
+		facts = append(facts, deltaFacts(p, d)...)
+	}
+	if strings.Contains(text, "{attr:") {
+		for name, v := range p.subject().Attrs {
+			decl, _ := p.kind.Attr(name)
+			facts = append(facts, "{attr:"+name+"}", decl.Unit.Format(v))
+		}
 	}
 	return strings.NewReplacer(facts...).Replace(text)
+}
+
+// deltaFacts are what a sentence may say of one attribute's change.
+func deltaFacts(p *pair, d *snapshot.Delta) []string {
+	decl, _ := p.kind.Attr(d.Attr)
+	lost, gained := members(d)
+	limit := snapshot.Value{}
+	if n := limitOf(p.kind, p.new, d.Attr); n == float64(int64(n)) && n > 0 {
+		limit = snapshot.Int(int64(n))
+	} else if n > 0 {
+		limit = snapshot.Float(n)
+	}
+	facts := []string{
+		"{attr}", strings.ReplaceAll(d.Attr, "_", " "),
+		"{old}", decl.Unit.Format(d.Old), "{new}", decl.Unit.Format(d.New), "{ratio}", ratio(d),
+		"{lost}", strings.Join(lost, ", "), "{gained}", strings.Join(gained, ", "), "{limit}", decl.Unit.Format(limit),
+	}
+	if share, ok := left(p.kind, p.new, d.Attr); ok {
+		facts = append(facts, "{left}", fmt.Sprintf("%.0f %%", max(share, 0)*100))
+	}
+	return facts
 }
 
 func ratio(d *snapshot.Delta) string {

@@ -60,7 +60,15 @@ type IdentityChange struct {
 // the same configuration, so that exact counters must be equal. It is true only
 // where enough is known to say so.
 func (id *Identity) SameBuild(o *Identity) bool {
-	return id.Kernel.BuildID != "" && len(id.Changes(o, ClassKernel, ClassConfig, ClassHardware)) == 0
+	if id.Kernel.BuildID == "" {
+		return false
+	}
+	for _, f := range id.facts() {
+		if id.unreadable(f.Fact) || o.unreadable(f.Fact) {
+			return false
+		}
+	}
+	return len(id.Changes(o, ClassKernel, ClassConfig, ClassHardware)) == 0
 }
 
 // Changes lists the facts that differ from id to o, in a fixed order, of the
@@ -88,6 +96,10 @@ func (id *Identity) unreadable(fact string) bool {
 
 // facts lists what is compared; the names are those of the JSON fields. The boot
 // id differs by nature, and the taint flag is the subject of a rule of its own.
+//
+// What changes with every kernel by nature is not a change of the configuration:
+// the command line is compared without the words that only say which kernel was
+// booted, and the packages are two facts of one name, the kernel's own and the rest.
 func (id *Identity) facts() []IdentityChange {
 	k := &id.Kernel
 	secure := ""
@@ -101,19 +113,65 @@ func (id *Identity) facts() []IdentityChange {
 		{Fact: "config_hash", Class: ClassKernel, Old: k.ConfigHash},
 		{Fact: "btf_hash", Class: ClassKernel, Old: k.BTFHash},
 		{Fact: "arch", Class: ClassKernel, Old: k.Arch},
-		{Fact: "cmdline", Class: ClassConfig, Old: k.Cmdline},
+		{Fact: "cmdline", Class: ClassConfig, Old: settings(k.Cmdline)},
 		{Fact: "lockdown", Class: ClassConfig, Old: id.Lockdown},
 		{Fact: "lsm", Class: ClassConfig, Old: strings.Join(id.LSM, ",")},
 		{Fact: "secure_boot", Class: ClassConfig, Old: secure},
 		{Fact: "sysctls", Class: ClassConfig, Old: joinMap(id.Sysctls, func(n int64) string { return Int(n).String() })},
 		{Fact: "cgroup", Class: ClassConfig, Old: id.Cgroup},
-		{Fact: "packages", Class: ClassConfig, Old: joinMap(id.Packages, func(s string) string { return s })},
+		{Fact: "packages", Class: ClassKernel, Old: id.packages(true)},
+		{Fact: "packages", Class: ClassConfig, Old: id.packages(false)},
 		{Fact: "cpu_model", Class: ClassHardware, Old: id.CPU.Model},
 		{Fact: "microcode", Class: ClassHardware, Old: strings.Join(id.CPU.Microcode, ",")},
 		{Fact: "mitigations", Class: ClassKernel, Old: joinMap(id.CPU.Mitigations, func(s string) string { return s })},
 		{Fact: "product", Class: ClassHardware, Old: id.Product},
 		{Fact: "virtualization", Class: ClassHardware, Old: id.Virtualization},
 	}
+}
+
+// bootedWords begin the words of a command line that a boot loader adds to say what
+// it booted: GRUB and extlinux, systemd-boot, OSTree's deployment.
+var bootedWords = []string{"BOOT_IMAGE=", "initrd=", "ostree="}
+
+// settings is a command line without bootedWords. The order of the rest is kept:
+// where a word stands twice the kernel takes the last. Words after "--" are
+// init's and stay as they are.
+func settings(cmdline string) string {
+	words := strings.Fields(cmdline)
+	kernel := words
+	if i := slices.Index(words, "--"); i >= 0 {
+		kernel = words[:i]
+	}
+	var out []string
+	for i, w := range words {
+		booted := func(p string) bool { return strings.HasPrefix(w, p) }
+		if i >= len(kernel) || !slices.ContainsFunc(bootedWords, booted) {
+			out = append(out, w)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// packages joins the packages that hold a kernel, or all others.
+func (id *Identity) packages(kernel bool) string {
+	some := map[string]string{}
+	for name, version := range id.Packages {
+		if holdsKernel(name) == kernel {
+			some[name] = version
+		}
+	}
+	return joinMap(some, func(s string) string { return s })
+}
+
+// holdsKernel tells a kernel's package by its name: linux-image-… and
+// linux-modules-… (Debian, Ubuntu), proxmox-kernel-…, kernel-core (Fedora),
+// linux, linux-lts (Arch). linux-firmware goes with the machine.
+func holdsKernel(name string) bool {
+	if strings.Contains(name, "firmware") || strings.HasSuffix(name, "-dkms") {
+		return false
+	}
+	first, _, _ := strings.Cut(name, "-")
+	return first == "linux" || first == "kernel" || strings.HasPrefix(name, "proxmox-kernel-") || strings.HasPrefix(name, "pve-kernel-")
 }
 
 func joinMap[V any](m map[string]V, text func(V) string) string {

@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"lastgood/internal/baseline"
+	"lastgood/internal/compare"
+	"lastgood/internal/report"
+	"lastgood/internal/snapshot"
+)
+
+func checkCommand() command {
+	return command{
+		name: "check", summary: "compare this boot with the last good one",
+		long: `Takes a snapshot of this boot: the kernel's identity, the built-in BPF programs
+measured on it, the features it has, the hardware. Compares it with the last good
+boot, prints what came back worse, and keeps the snapshot.
+
+The first run on a host learns: its boot becomes the last good one. Later boots
+become it by ` + "`lastgood accept`" + ` only.
+
+The exit status is the verdict:
+` + exitStatuses,
+		example: "lastgood check -o json | jq .findings",
+		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
+			c := &check{}
+			f.StringVar(&c.against, "baseline", "", "compare with this snapshot (file, boot id or release) instead of the last good boot")
+			f.StringVar(&c.failOn, "fail-on", "", "least severity that fails: critical or warning (default: of the configuration, critical)")
+			return c.run
+		},
+	}
+}
+
+// check is one run of the command.
+type check struct {
+	against string
+	failOn  string
+
+	s      *session
+	kinds  snapshot.Kinds
+	policy compare.Policy
+	store  *baseline.Store
+	start  time.Time
+	notes  []string // what went wrong with lastgood's own files
+}
+
+func (c *check) run(ctx context.Context, s *session, args []string) (int, error) {
+	c.s, c.start = s, time.Now()
+	if err := noArguments(args); err != nil {
+		return exitUsage, err
+	}
+	format, err := s.format(report.Formats()...)
+	if err != nil {
+		return exitUsage, err
+	}
+	if c.kinds, c.policy, err = s.rules(c.failOn); err != nil {
+		return exitUsage, err
+	}
+	if c.store, err = s.openStore(ctx); err != nil {
+		return exitUsage, err
+	}
+	defer c.store.Close()
+	writable, err := c.lock(ctx)
+	if err != nil {
+		return exitIncomplete, err
+	}
+	snap, err := s.collect(ctx, "check", sources(), s.guard, "")
+	if err != nil {
+		return exitIncomplete, err
+	}
+	rep := c.judge(ctx, snap)
+	if writable {
+		c.keep(snap, rep)
+	}
+	c.finish(rep)
+	return rep.Verdict.ExitStatus(), s.print(format, rep)
+}
+
+// lock takes the store for writing. Another lastgood at work ends the check; a
+// state folder that cannot be written does not, for what can be judged without
+// it is still worth saying.
+func (c *check) lock(ctx context.Context) (writable bool, err error) {
+	err = lock(ctx, c.store)
+	var busy *baseline.LockedError
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.As(err, &busy):
+		return false, err
+	}
+	c.note("the state folder cannot be written, so this boot is not remembered", err)
+	return false, nil
+}
+
+// note keeps a fault of lastgood's own for the report, with the way out.
+func (c *check) note(what string, err error) {
+	text := what + ": " + err.Error()
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		text += " (" + h.Hint() + ")"
+	}
+	c.notes = append(c.notes, text)
+}
+
+// judge compares the snapshot with the last good one, or says why it cannot.
+func (c *check) judge(ctx context.Context, snap *snapshot.Snapshot) *report.Report {
+	rep := newReport(snap, c.kinds)
+	base, record, err := c.baseline(ctx)
+	switch {
+	case errors.Is(err, baseline.ErrNone):
+		c.learn(rep, snap)
+	case err != nil:
+		rep.Verdict = snapshot.Incomplete
+		rep.Incomplete = append(rep.Incomplete, snapshot.Gap{Kind: "tool.baseline", ID: "last-good", Reason: hintText(err), Counts: true})
+	default:
+		rep.compare(base, snap, c.kinds, c.policy)
+		rep.Accepted, rep.AcceptedBy = record.Accepted, record.By
+	}
+	return &rep.Report
+}
+
+func (c *check) baseline(ctx context.Context) (*snapshot.Snapshot, baseline.Record, error) {
+	if c.against != "" {
+		snap, err := c.s.load(ctx, c.against)
+		return snap, baseline.Record{}, err
+	}
+	return c.store.LastGood()
+}
+
+// learn judges a first boot: it is learned unless something that a later boot
+// would be held to could not be measured.
+func (c *check) learn(rep *builder, snap *snapshot.Snapshot) {
+	rep.Verdict = snapshot.Learned
+	rep.Incomplete = compare.Gaps(snap, c.kinds)
+	for _, g := range rep.Incomplete {
+		if g.Counts {
+			rep.Verdict = snapshot.Incomplete
+		}
+	}
+}
+
+// keep saves the snapshot, makes it the last good one where it was learned, and
+// forgets the oldest boots.
+func (c *check) keep(snap *snapshot.Snapshot, rep *report.Report) {
+	c.finish(rep)
+	id, err := c.store.Save(snap, result(rep, time.Since(c.start)))
+	if err != nil {
+		c.note("this boot is not remembered", err)
+	}
+	if err == nil && rep.Verdict == snapshot.Learned {
+		if _, err := c.store.Accept(id, baseline.ByLearned); err != nil {
+			c.note("this boot could not be made the last good one", err)
+			rep.Verdict = snapshot.Incomplete
+		}
+	}
+	if _, err := c.store.Prune(c.s.config.Keep, baseline.DefaultMaxBytes); err != nil {
+		c.note("old boots could not be removed", err)
+	}
+}
+
+// finish completes the report with what is known only at the end.
+func (c *check) finish(rep *report.Report) {
+	if len(c.notes) > 0 && rep.Verdict == snapshot.Learned {
+		rep.Verdict = snapshot.Incomplete // nothing was learned that would be there at the next boot
+	}
+	rep.Notes = append(append([]string{}, c.store.Damaged()...), c.notes...)
+	rep.TookSeconds = time.Since(c.start).Seconds()
+	rep.Summary = summary(rep)
+	rep.Next = next(rep)
+}
+
+func hintText(err error) string {
+	text := err.Error()
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		text += "; " + h.Hint()
+	}
+	return text
+}
+
+func result(rep *report.Report, took time.Duration) *baseline.Result {
+	r := &baseline.Result{Verdict: rep.Verdict, Exit: rep.Verdict.ExitStatus(), Took: took.Seconds(), Summary: rep.Summary}
+	for _, f := range rep.Findings {
+		switch f.Severity {
+		case snapshot.Critical:
+			r.Critical++
+		case snapshot.Warning:
+			r.Warning++
+		case snapshot.Info:
+			r.Info++
+		}
+	}
+	for _, g := range rep.Incomplete {
+		if g.Counts {
+			r.Incomplete++
+		}
+	}
+	return r
+}

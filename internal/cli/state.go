@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"strconv"
+	"time"
+
+	"lastgood/internal/baseline"
+	"lastgood/internal/collect"
+	"lastgood/internal/snapshot"
+)
+
+// lockPatience is how long a check waits for another one to end.
+const lockPatience = 2 * time.Second
+
+// openStore opens the state folder; reading needs nothing more.
+func (s *session) openStore(ctx context.Context) (*baseline.Store, error) {
+	if err := s.ownState(); err != nil {
+		return nil, err
+	}
+	// Without a boot id the store works, but for the word "current".
+	bootID, _ := s.root.Attr(ctx, "/proc/sys/kernel/random/boot_id")
+	return baseline.Open(s.stateDir, baseline.Options{BootID: bootID})
+}
+
+// lock takes the store's lock for writing.
+func lock(ctx context.Context, store *baseline.Store) error {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	return store.Lock(ctx)
+}
+
+// guard opens the crash guard in the state folder once the boot is known.
+func (s *session) guard(id *snapshot.Identity) (collect.Guard, error) {
+	return baseline.OpenGuard(s.stateDir, id.BootID, id.Kernel.BuildID, nil)
+}
+
+// who is the user that runs the command, for the record of what was accepted.
+func who() string {
+	u, err := user.Current()
+	if err != nil {
+		return "uid " + strconv.Itoa(userID())
+	}
+	return u.Username
+}
+
+// load reads a snapshot that a person names: a file, or a word that the store knows.
+func (s *session) load(ctx context.Context, name string) (*snapshot.Snapshot, error) {
+	if isFile(name) {
+		return baseline.ReadFile(name)
+	}
+	store, err := s.openStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snap, err := store.Load(name)
+	var missing *baseline.NotFoundError
+	if errors.As(err, &missing) {
+		return nil, hinted(fmt.Errorf("%q is no file, and no boot in %s", name, s.stateDir),
+			"name a snapshot file, last-good, current, a boot id or a kernel release; `lastgood list` shows what there is")
+	}
+	return snap, err
+}
