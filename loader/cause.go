@@ -1,21 +1,9 @@
 package loader
 
-import "strings"
-
-// maybeStatistic is the quick look at each of a million lines: could this be a
-// statistic? Instruction listings start with a digit or a semicolon, register
-// dumps and most messages with a capital.
-func maybeStatistic(line string) bool {
-	if line == "" || line[0] < 'a' || line[0] > 'z' {
-		return false
-	}
-	for _, prefix := range statisticPrefixes {
-		if strings.HasPrefix(line, prefix) {
-			return true
-		}
-	}
-	return looksNumeric(line) && hasStatisticWord(line) && reasonOf(line) == ""
-}
+import (
+	"slices"
+	"strings"
+)
 
 // statisticPrefixes open the lines of all four generations.
 var statisticPrefixes = []string{"processed ", "stack depth ", "verification time ", "insns processed ", "subprog "}
@@ -23,9 +11,29 @@ var statisticPrefixes = []string{"processed ", "stack depth ", "verification tim
 // statisticWords occur in statistics and in no known message.
 var statisticWords = []string{"insns ", "insns_", "_states", "states ", "stack depth", " usec", "mark_read", "verification "}
 
-func hasStatisticWord(line string) bool {
-	for _, w := range statisticWords {
-		if strings.Contains(line, w) {
+// newStatistic tells whether line is worded like a statistic and is no known
+// message. Instruction listings start with a digit or a semicolon, register dumps
+// and most messages with a capital.
+func newStatistic(line string) bool {
+	if line == "" || line[0] < 'a' || line[0] > 'z' {
+		return false
+	}
+	line = line[:min(len(line), maxLine)]
+	return slices.ContainsFunc(statisticWords, func(w string) bool { return strings.Contains(line, w) }) &&
+		looksNumeric(line) && reasonOf(line) == ""
+}
+
+// afterStatistics judges a line behind the first statistic. The block of
+// statistics ends the log, so what stands there is one more statistic, or the
+// message of an error found after verification.
+func afterStatistics(line string) bool {
+	line = line[:min(len(line), maxLine)]
+	return looksNumeric(line) && reasonOf(line) == ""
+}
+
+func hasPrefix(line string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(line, p) {
 			return true
 		}
 	}
@@ -45,8 +53,9 @@ func looksNumeric(line string) bool {
 
 // cause finds the line that explains a rejection: from the end of the log
 // backwards the first one the table of reject texts knows, else the last line
-// that is neither statistic nor state dump.
-func cause(log string) (string, Reason) {
+// that is neither statistic nor state dump. Lines taken for unknown statistics
+// are passed over.
+func cause(log string, unknown []string) (string, Reason) {
 	fallback := ""
 	for range causeLines {
 		if log == "" {
@@ -63,7 +72,7 @@ func cause(log string) (string, Reason) {
 		if r := reasonOf(line); r != "" {
 			return strings.Clone(line), r
 		}
-		if fallback == "" {
+		if fallback == "" && !slices.Contains(unknown, line) {
 			fallback = strings.Clone(line)
 		}
 	}
@@ -74,19 +83,14 @@ func cause(log string) (string, Reason) {
 // listed instruction or part of a state dump.
 func noise(line string) bool {
 	line = strings.TrimSpace(line)
-	if line == "" || line[0] == ';' || maybeStatistic(line) {
+	if line == "" || line[0] == ';' || hasPrefix(line, statisticPrefixes) || newStatistic(line) {
 		return true
 	}
 	digits := strings.TrimLeft(line, "0123456789")
 	if len(digits) < len(line) && strings.HasPrefix(digits, ": ") {
 		return true // an instruction, or the state before it
 	}
-	for _, prefix := range dumpPrefixes {
-		if strings.HasPrefix(line, prefix) {
-			return true
-		}
-	}
-	return strings.HasPrefix(line, "R") && (strings.Contains(line, "=") && !strings.Contains(line, " !") && looksLikeState(line))
+	return hasPrefix(line, dumpPrefixes) || looksLikeState(line)
 }
 
 // dumpPrefixes open lines that only set the scene.
@@ -97,7 +101,7 @@ func looksLikeState(line string) bool {
 	word, _, _ := strings.Cut(line, " ")
 	name, _, ok := strings.Cut(word, "=")
 	name, _, _ = strings.Cut(name, "_")
-	return ok && len(name) >= 2 && strings.Trim(name[1:], "0123456789") == ""
+	return ok && len(name) >= 2 && name[0] == 'R' && strings.Trim(name[1:], "0123456789") == ""
 }
 
 // logTail returns the last whole lines of log, at most 4 KiB.

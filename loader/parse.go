@@ -63,26 +63,16 @@ type parser struct {
 
 // line takes one line, whole or cut off at its end.
 func (p *parser) line(line string, whole bool) {
-	if !maybeStatistic(line) {
-		if p.inStats && strings.TrimSpace(line) != "" && whole {
-			p.afterStats(line)
+	switch {
+	case hasPrefix(line, statisticPrefixes):
+		if p.statistic(line, whole) {
+			p.inStats = true
+		} else if whole {
+			p.unknown(line)
 		}
-		return
-	}
-	if p.statistic(line, whole) {
-		p.inStats = true
-		return
-	}
-	if whole {
-		p.unknown(line)
-	}
-}
-
-// afterStats judges a line behind the first statistic. The block of statistics
-// ends the log, so what stands there is either one more statistic or the note of
-// an error found after verification.
-func (p *parser) afterStats(line string) {
-	if looksNumeric(line) && reasonOf(line) == "" {
+	case !whole || len(p.Unknown) == maxUnknown:
+		// Nothing to learn, and judging a hostile log line by line is dear.
+	case newStatistic(line) || p.inStats && afterStatistics(line):
 		p.unknown(line)
 	}
 }
@@ -244,7 +234,7 @@ func (p *parser) finish(log string) {
 	case len(s.InsnsPerSubprog) > 0:
 		s.Subprograms = Some(len(s.InsnsPerSubprog))
 	}
-	p.Cause, p.Reason = cause(log)
+	p.Cause, p.Reason = cause(log, p.Unknown)
 }
 
 // number parses a count of at most 2^53, which every reader of JSON can hold and

@@ -80,41 +80,14 @@ var rejects = []reject{
 	{"prohibited for !root", ReasonPermission},
 	{"speculative verification", ReasonPermission},
 
-	// Type information. Relocations that found nothing poison their instruction:
-	// 0xbad2310 is both libbpf's and cilium/ebpf's mark.
+	// What a loader did not find, it poisons: 0xbad2310 is the mark of libbpf and
+	// cilium/ebpf for a CO-RE relocation without a target.
 	{"unknown#195896080", ReasonBTF},
 	{"r10 = 0xbad2310", ReasonBTF},
+	{"CONFIG_DEBUG_INFO_BTF", ReasonBTF},
 	{"unknown#233685214", ReasonKfunc}, // 0xdedc0de, a kfunc cilium/ebpf did not find
 	{"unknown#2002", ReasonKfunc},      // 2002000000 on, libbpf's mark of the same
 	{"unknown#2001", ReasonMaps},       // 2001000000 on, libbpf's mark of a map that was not created
-	{"incompatible with vmlinux", ReasonBTF},
-	{"incompatible type ID", ReasonBTF},
-	{"without BTF", ReasonBTF},
-	{"kernel is missing BTF", ReasonBTF},
-	{"missing btf", ReasonBTF},
-	{"needs valid BTF", ReasonBTF},
-	{"need valid BTF", ReasonBTF},
-	{"CONFIG_DEBUG_INFO_BTF", ReasonBTF},
-	{"invalid BTF", ReasonBTF},
-	{"btf_id", ReasonBTF},
-	{"func_info", ReasonBTF},
-	{"func info", ReasonBTF},
-	{"line_info", ReasonBTF},
-	{"invalid type id", ReasonBTF},
-	{"requires prog BTF", ReasonBTF},
-	{"Program extension requires BTF", ReasonBTF},
-	{"is not supported yet", ReasonBTF}, // argument types of global functions, to 5.11
-	{"BTF of func#", ReasonBTF},
-	{"doesn't point to KIND_FUNC", ReasonBTF},
-	{"ldimm64", ReasonBTF},
-	{"reference type('", ReasonBTF},
-	{"Failed to find kernel BTF", ReasonBTF},
-	{"doesn't have field at offset", ReasonBTF},
-	{"access beyond struct", ReasonBTF},
-	{"access beyond the end of member", ReasonBTF},
-	{"Type tags", ReasonBTF},
-	{"relo #", ReasonBTF},
-	{"unrecognized bpf_ld_imm64", ReasonInstruction},
 
 	// Hooks: what a program wants to attach to is not (or no longer) there.
 	{"points to disabled hook", ReasonUnsupported},
@@ -144,7 +117,7 @@ var rejects = []reject{
 	{"tracking tail call prog failed", ReasonJIT},
 
 	// Kernel functions. Above the helpers, whose texts are more general.
-	{"calling kernel function", ReasonKfunc},
+	{"kernel btf_id", ReasonKfunc},
 	{"kernel function", ReasonKfunc},
 	{"kernel func ", ReasonKfunc},
 	{"kfunc", ReasonKfunc},
@@ -153,6 +126,35 @@ var rejects = []reject{
 	{"expected uninitialized iter_", ReasonKfunc},
 	{"expected valid iter", ReasonKfunc},
 	{"too many different module BTFs", ReasonKfunc},
+
+	// Type information. Below the kernel functions, whose texts often name a BTF id.
+	{"incompatible with vmlinux", ReasonBTF},
+	{"incompatible type ID", ReasonBTF},
+	{"without BTF", ReasonBTF},
+	{"kernel is missing BTF", ReasonBTF},
+	{"missing btf", ReasonBTF},
+	{"needs valid BTF", ReasonBTF},
+	{"need valid BTF", ReasonBTF},
+	{"invalid BTF", ReasonBTF},
+	{"btf_id", ReasonBTF},
+	{"func_info", ReasonBTF},
+	{"func info", ReasonBTF},
+	{"line_info", ReasonBTF},
+	{"invalid type id", ReasonBTF},
+	{"requires prog BTF", ReasonBTF},
+	{"Program extension requires BTF", ReasonBTF},
+	{"is not supported yet", ReasonBTF}, // argument types of global functions, to 5.11
+	{"BTF of func#", ReasonBTF},
+	{"doesn't point to KIND_FUNC", ReasonBTF},
+	{"ldimm64", ReasonBTF},
+	{"reference type('", ReasonBTF},
+	{"Failed to find kernel BTF", ReasonBTF},
+	{"doesn't have field at offset", ReasonBTF},
+	{"access beyond struct", ReasonBTF},
+	{"access beyond the end of member", ReasonBTF},
+	{"Type tags", ReasonBTF},
+	{"relo #", ReasonBTF},
+	{"unrecognized bpf_ld_imm64", ReasonInstruction},
 
 	// Locks, references and sections. Above the memory accesses for the same reason.
 	{"Unreleased reference", ReasonLock},
@@ -207,7 +209,6 @@ var rejects = []reject{
 	// Values whose bounds are not known, or no longer.
 	{"unbounded memory access", ReasonPrecision},
 	{"min value is negative", ReasonPrecision},
-	{"min value is outside of the", ReasonPrecision},
 	{"max value is outside of the", ReasonPrecision},
 	{"offset is outside of the packet", ReasonPrecision},
 	{"unbounded min value", ReasonPrecision},
@@ -251,6 +252,7 @@ var rejects = []reject{
 	{"!read_ok", ReasonMemoryAccess},
 	{"invalid mem access", ReasonMemoryAccess},
 	{"invalid access to", ReasonMemoryAccess},
+	{"min value is outside of the", ReasonMemoryAccess}, // even the lowest possible address is wrong
 	{"invalid bpf_context access", ReasonMemoryAccess},
 	{"invalid negative access", ReasonMemoryAccess},
 	{"read from stack", ReasonMemoryAccess},

@@ -45,22 +45,21 @@ func undisturbed(ctx context.Context, load func()) {
 		return
 	}
 	done, gone := make(chan struct{}), make(chan struct{})
-	go func(tid int) {
+	tid := unix.Gettid()
+	stop := context.AfterFunc(ctx, func() {
 		defer close(gone)
-		interrupt(ctx, done, tid)
-	}(unix.Gettid())
+		interrupt(done, tid)
+	})
 	load()
-	close(done)
-	<-gone
+	if !stop() {
+		// The thread must not be signalled once it is given back.
+		close(done)
+		<-gone
+	}
 }
 
-// interrupt signals thread tid from the moment ctx ends until done is closed.
-func interrupt(ctx context.Context, done <-chan struct{}, tid int) {
-	select {
-	case <-done:
-		return
-	case <-ctx.Done():
-	}
+// interrupt signals thread tid until done is closed.
+func interrupt(done <-chan struct{}, tid int) {
 	tick := time.NewTicker(abortEvery)
 	defer tick.Stop()
 	for {

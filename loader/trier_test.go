@@ -1,6 +1,8 @@
 package loader
 
 import (
+	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -68,12 +70,32 @@ func TestEncodeInsnsAgreesWithAsm(t *testing.T) {
 		asm.FnGetPrandomU32.Call(),
 		asm.Return(),
 	}
-	want, err := encodeLinked(insns)
-	if err != nil {
+	sameAsMarshal(t, insns)
+	for _, spec := range []*ebpf.ProgramSpec{jumps(300), frames(5), subprograms(20), loop(7)} {
+		sameAsMarshal(t, spec.Instructions)
+	}
+}
+
+func sameAsMarshal(t *testing.T, insns asm.Instructions) {
+	t.Helper()
+	got := encode(t, insns)
+	var want bytes.Buffer
+	if err := insns.Marshal(&want, nativeEndian); err != nil { // changes insns
 		t.Fatal(err)
 	}
-	if got := encode(t, insns); string(got) != string(want) {
-		t.Errorf("EncodeInsns\n got % x\nwant % x", got, want)
+	if !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("EncodeInsns\n got % x\nwant % x", got, want.Bytes())
+	}
+}
+
+// TestEncodeInsnsAtomics holds the constants of include/uapi/linux/bpf.h: BPF_XCHG,
+// BPF_CMPXCHG and BPF_ADD|BPF_FETCH.
+func TestEncodeInsnsAtomics(t *testing.T) {
+	for op, want := range map[asm.AtomicOp]byte{asm.AddAtomic: 0x00, asm.FetchAdd: 0x01, asm.FetchXor: 0xa1, asm.Xchg: 0xe1, asm.CmpXchg: 0xf1} {
+		raw := encode(t, asm.Instructions{op.Mem(asm.R10, asm.R1, asm.DWord, -8)})
+		if got := binary.NativeEndian.Uint32(raw[4:]); got != uint32(want) {
+			t.Errorf("%s: constant %#x, want %#x", op, got, want)
+		}
 	}
 }
 
@@ -90,8 +112,14 @@ func TestEncodeInsnsResolvesSymbols(t *testing.T) {
 	if insns[0].Offset != -1 {
 		t.Errorf("the caller's instructions were changed")
 	}
-	if _, err := EncodeInsns(asm.Instructions{asm.Ja.Label("nowhere"), asm.Return()}); err == nil {
-		t.Errorf("a jump to a missing symbol was encoded")
+	for name, bad := range map[string]asm.Instructions{
+		"jump to a missing symbol": {asm.Ja.Label("nowhere"), asm.Return()},
+		"symbol that stands twice": {asm.Return().WithSymbol("a"), asm.Return().WithSymbol("a")},
+		"jump too far":             append(append(asm.Instructions{asm.JEq.Imm(asm.R1, 0, "far")}, straight(40_000)...), asm.Return().WithSymbol("far")),
+	} {
+		if _, err := EncodeInsns(bad); err == nil {
+			t.Errorf("%s was encoded", name)
+		}
 	}
 }
 
