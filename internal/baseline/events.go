@@ -126,8 +126,8 @@ func (s *Store) appendEvent(e Event) error {
 		return err
 	}
 	path := s.path(eventsFile)
-	if len(b)+len(line) > maxEvents {
-		return replace(s.fl, path, append(newerHalf(b), line...))
+	if len(b)+len(line) > s.o.maxEvents {
+		return replace(s.fl, path, append(lastLines(b, s.o.maxEvents/2), line...))
 	}
 	if len(b) > 0 && b[len(b)-1] != '\n' { // the line before was cut off
 		line = append([]byte{'\n'}, line...)
@@ -153,9 +153,9 @@ func (s *Store) eventLine(e Event) ([]byte, error) {
 	return append(line, '\n'), nil
 }
 
-// newerHalf is the whole lines of the newer half of a time line.
-func newerHalf(b []byte) []byte {
-	b = b[max(0, len(b)-maxEvents/2):]
+// lastLines is the whole lines at the end of b, of n bytes at most.
+func lastLines(b []byte, n int) []byte {
+	b = b[max(0, len(b)-n):]
 	_, b, _ = bytes.Cut(b, []byte{'\n'})
 	if len(b) > 0 && b[len(b)-1] != '\n' {
 		b = append(b, '\n')

@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -92,14 +93,17 @@ func (osFiles) ReadFile(name string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err != nil {
+	var b bytes.Buffer
+	if info, err := f.Stat(); err == nil && info.Size() <= max {
+		b.Grow(int(info.Size()) + bytes.MinRead) // else it grows as it is read
+	}
+	if _, err := b.ReadFrom(io.LimitReader(f, max+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(b)) > max {
+	if int64(b.Len()) > max {
 		return nil, errTooLarge
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 func (osFiles) ReadDir(name string) ([]fileInfo, error) {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -62,9 +61,6 @@ func (s *Store) list() ([]Entry, error) {
 		if _, seen := order[ev.BootID]; !seen && ev.taken() {
 			order[ev.BootID] = n
 		}
-	}
-	if _, seen := order[s.o.BootID]; !seen {
-		order[s.o.BootID] = math.MaxInt // whatever its clock says, no boot is newer
 	}
 	addResults(entries, events)
 	return newestFirst(entries, order), err
@@ -130,5 +126,10 @@ func newestFirst(entries []Entry, order map[string]int) []Entry {
 		out = slices.Insert(out, i, e)
 	}
 	slices.Reverse(out)
+	// Whatever the time line and the clock say, no boot is newer than this one.
+	if i := slices.IndexFunc(out, func(e Entry) bool { return e.Current }); i > 0 {
+		this := out[i]
+		out = slices.Insert(slices.Delete(out, i, i+1), 0, this)
+	}
 	return out
 }

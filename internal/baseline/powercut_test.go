@@ -12,8 +12,11 @@ import (
 	"lastgood/internal/snapshot"
 )
 
-// memDir is the state folder of stores in memory.
-const memDir = "/state"
+// memDir is the state folder of stores in memory, whose time line is small.
+const (
+	memDir     = "/state"
+	testEvents = 8 << 10
+)
 
 // clock moves on by a second with every look at it.
 func clock() func() time.Time {
@@ -39,7 +42,7 @@ func good() *Result { return &Result{Verdict: snapshot.Good, Took: 1.5, Summary:
 // memStore is a store over c, locked.
 func memStore(t *testing.T, c files) *Store {
 	t.Helper()
-	s, err := Open(memDir, Options{Now: clock(), BootID: "cur", files: c})
+	s, err := Open(memDir, Options{Now: clock(), BootID: "cur", files: c, maxEvents: testEvents})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,8 +160,8 @@ func damagedFile(name string) func(*testing.T) *crashFS {
 func fullTimeline(t *testing.T) *crashFS {
 	c := lived(t)
 	i := c.seen[filepath.Join(memDir, eventsFile)]
-	for len(i.seen) < maxEvents-20 {
-		i.seen = append(i.seen, `{"time":"2026-11-20T00:00:00Z","type":"check","boot_id":"aaa","text":"`+strings.Repeat("x", 1000)+`"}`+"\n"...)
+	for len(i.seen) < testEvents-20 {
+		i.seen = append(i.seen, `{"time":"2026-11-20T00:00:00Z","type":"check","boot_id":"aaa","text":"`+strings.Repeat("x", 50)+`"}`+"\n"...)
 	}
 	return c.clone()
 }
@@ -195,7 +198,7 @@ func eachFault(t *testing.T, a action, fault error, sticky bool, check func(k in
 	for k := 1; ; k++ {
 		c := start.clone()
 		c.failAt, c.fault, c.sticky = k, fault, sticky
-		s, err := Open(memDir, Options{Now: clock(), BootID: "cur", files: c})
+		s, err := Open(memDir, Options{Now: clock(), BootID: "cur", files: c, maxEvents: testEvents})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,6 +288,9 @@ func TestSickDisk(t *testing.T) {
 							t.Fatalf("%s: got error %v", where, err)
 						case fe.Hint() == "" || !strings.HasPrefix(fe.Path, memDir) || strings.HasSuffix(fe.Path, tempSuffix):
 							t.Fatalf("%s: the error names %q and hints %q", where, fe.Path, fe.Hint())
+						}
+						if left := c.temps(); !sticky && len(left) > 0 {
+							t.Fatalf("%s: left %v at once", where, left)
 						}
 						c.failAt = 0
 						s := memStore(t, c)

@@ -29,8 +29,10 @@ type Options struct {
 	// BootID is this boot's, for the ID "current"; it may be empty.
 	BootID string
 	// Now is the clock; nil means the system's.
-	Now   func() time.Time
-	files files
+	Now func() time.Time
+
+	files     files
+	maxEvents int // bytes of time line
 }
 
 // Store is a state folder. Reading needs no lock; what writes needs Lock. Its
@@ -58,6 +60,9 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if o.files == nil {
 		o.files = osFiles{}
+	}
+	if o.maxEvents == 0 {
+		o.maxEvents = maxEvents
 	}
 	s := &Store{dir: abs, o: o, fl: o.files}
 	if _, err := s.fl.ReadDir(abs); err != nil && !errors.Is(err, fs.ErrNotExist) {

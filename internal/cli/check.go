@@ -72,7 +72,7 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 	if err != nil {
 		return exitIncomplete, err
 	}
-	rep := c.judge(ctx, snap)
+	rep := c.judged(ctx, snap)
 	if writable {
 		c.keep(snap, rep)
 	}
@@ -106,9 +106,9 @@ func (c *check) note(what string, err error) {
 	c.notes = append(c.notes, text)
 }
 
-// judge compares the snapshot with the last good one, or says why it cannot.
-func (c *check) judge(ctx context.Context, snap *snapshot.Snapshot) *report.Report {
-	rep := newReport(snap, c.kinds)
+// judged compares the snapshot with the last good one, or says why it cannot.
+func (c *check) judged(ctx context.Context, snap *snapshot.Snapshot) *report.Report {
+	rep := newReport(snap)
 	base, record, err := c.baseline(ctx)
 	switch {
 	case errors.Is(err, baseline.ErrNone):
@@ -117,10 +117,11 @@ func (c *check) judge(ctx context.Context, snap *snapshot.Snapshot) *report.Repo
 		rep.Verdict = snapshot.Incomplete
 		rep.Incomplete = append(rep.Incomplete, snapshot.Gap{Kind: "tool.baseline", ID: "last-good", Reason: hintText(err), Counts: true})
 	default:
-		rep.compare(base, snap, c.kinds, c.policy)
+		judge(rep, base, snap, c.kinds, c.policy)
 		rep.Accepted, rep.AcceptedBy = record.Accepted, record.By
 	}
-	return &rep.Report
+	c.notes = append(c.notes, rep.Notes...)
+	return rep
 }
 
 func (c *check) baseline(ctx context.Context) (*snapshot.Snapshot, baseline.Record, error) {
@@ -133,7 +134,7 @@ func (c *check) baseline(ctx context.Context) (*snapshot.Snapshot, baseline.Reco
 
 // learn judges a first boot: it is learned unless something that a later boot
 // would be held to could not be measured.
-func (c *check) learn(rep *builder, snap *snapshot.Snapshot) {
+func (c *check) learn(rep *report.Report, snap *snapshot.Snapshot) {
 	rep.Verdict = snapshot.Learned
 	rep.Incomplete = compare.Gaps(snap, c.kinds)
 	for _, g := range rep.Incomplete {

@@ -64,3 +64,43 @@ func (s *session) load(ctx context.Context, name string) (*snapshot.Snapshot, er
 	}
 	return snap, err
 }
+
+// guardFor opens the crash guard for a run by hand: the families that the user
+// names run even where they are blocked, and are let free where they end.
+func (s *session) guardFor(named []string) func(*snapshot.Identity) (collect.Guard, error) {
+	return func(id *snapshot.Identity) (collect.Guard, error) {
+		g, err := baseline.OpenGuard(s.stateDir, id.BootID, id.Kernel.BuildID, nil)
+		if err != nil {
+			return nil, err
+		}
+		return namedGuard{g, named}, nil
+	}
+}
+
+type namedGuard struct {
+	*baseline.Guard
+	named []string
+}
+
+func (g namedGuard) Blocked() map[string]string {
+	blocked := g.Guard.Blocked()
+	for _, name := range g.named {
+		delete(blocked, name)
+	}
+	if len(g.named) > 0 {
+		delete(blocked, collect.AnyGroup)
+	}
+	return blocked
+}
+
+// warnSources says which sources failed, and gives the exit status for it.
+func (s *session) warnSources(snap *snapshot.Snapshot) int {
+	status := exitOK
+	for i := range snap.Subjects {
+		if sub := &snap.Subjects[i]; sub.Kind == snapshot.SourceKind && sub.Outcome == snapshot.Inconclusive {
+			printError(s.env.Err, fmt.Errorf("%s: %s", sub.ID, sub.Reason))
+			status = exitIncomplete
+		}
+	}
+	return status
+}

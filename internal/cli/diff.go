@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"lastgood/internal/report"
+)
+
+func diffCommand() command {
+	return command{
+		name: "diff", args: "A B", summary: "compare two snapshots",
+		long: `Judges snapshot B against snapshot A as ` + "`check`" + ` judges a boot against the last good one.
+Each is a file, a boot id or the beginning of one, a kernel release, last-good or current.
+
+The exit status is the verdict:
+` + exitStatuses,
+		example: "lastgood diff 6.12.74 6.12.86",
+		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
+			failOn := f.String("fail-on", "", "least severity that fails: critical or warning (default: of the configuration, critical)")
+			return func(ctx context.Context, s *session, args []string) (int, error) {
+				return s.diff(ctx, args, *failOn)
+			}
+		},
+	}
+}
+
+func (s *session) diff(ctx context.Context, args []string, failOn string) (int, error) {
+	start := time.Now()
+	if len(args) != 2 {
+		return exitUsage, hinted(fmt.Errorf("diff wants two snapshots, got %d", len(args)), "lastgood diff last-good current")
+	}
+	format, err := s.format(report.Formats()...)
+	if err != nil {
+		return exitUsage, err
+	}
+	all, policy, err := s.rules(failOn)
+	if err != nil {
+		return exitUsage, err
+	}
+	a, err := s.load(ctx, args[0])
+	if err != nil {
+		return exitUsage, err
+	}
+	b, err := s.load(ctx, args[1])
+	if err != nil {
+		return exitUsage, err
+	}
+	rep := newReport(b)
+	judge(rep, a, b, all, policy)
+	rep.Summary = summary(rep)
+	rep.TookSeconds = time.Since(start).Seconds()
+	return rep.Verdict.ExitStatus(), s.print(format, rep)
+}

@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"lastgood/internal/compare"
+	"lastgood/internal/report"
+	"lastgood/internal/snapshot"
+)
+
+// rules gathers the declared kinds and the administrator's policy over them.
+func (s *session) rules(failOn string) (snapshot.Kinds, compare.Policy, error) {
+	all, err := kinds()
+	if err != nil {
+		return nil, compare.Policy{}, err
+	}
+	policy := s.config.Policy()
+	if failOn != "" {
+		policy.FailOn = snapshot.Severity(failOn)
+	}
+	return all, policy, policy.Check(all)
+}
+
+// newReport is a report of one snapshot that was not judged yet.
+func newReport(snap *snapshot.Snapshot) *report.Report {
+	return &report.Report{Current: &snap.Identity, Counts: report.Counted(snap)}
+}
+
+// judge fills a report with the comparison of two snapshots.
+func judge(rep *report.Report, base, snap *snapshot.Snapshot, kinds snapshot.Kinds, policy compare.Policy) {
+	j := compare.Judge(base, snap, kinds, policy)
+	rep.Baseline, rep.Verdict, rep.Findings, rep.Incomplete, rep.Attribution = &base.Identity, j.Verdict, j.Findings, j.Gaps, j.Attribution
+	for _, c := range j.Changes {
+		rep.Changes = append(rep.Changes, report.Change(c))
+	}
+	if j.Refused != "" {
+		rep.Notes = append(rep.Notes, j.Refused)
+	}
+}
+
+// print writes a report in a format.
+func (s *session) print(format string, rep *report.Report) error {
+	return report.Write(s.env.Out, format, rep, s.options())
+}
+
+func (s *session) options() report.Options {
+	return report.Options{Color: s.color(), Width: s.width(), Verbose: s.verbose, Quiet: s.quiet}
+}
+
+// summary is the verdict in one sentence.
+func summary(rep *report.Report) string {
+	switch rep.Verdict {
+	case snapshot.Good:
+		return "this host came back the same way it went down" + counted(rep, ", but for ")
+	case snapshot.Learned:
+		return "there was nothing to compare with yet; this boot is now the last good one"
+	case snapshot.Regressed:
+		return "this boot is worse than the last good one" + counted(rep, ": ")
+	case snapshot.Invalid:
+		return "this is not what was to be compared: " + strings.Join(rep.Notes, "; ")
+	}
+	if n := counting(rep.Incomplete); n != 1 || len(rep.Incomplete) == 0 {
+		return "not everything could be measured, so nothing can be said for certain" + counted(rep, "; so far ")
+	}
+	for _, g := range rep.Incomplete {
+		if g.Counts {
+			return "not everything could be measured: " + g.Reason
+		}
+	}
+	return "not everything could be measured"
+}
+
+func counting(gaps []snapshot.Gap) int {
+	n := 0
+	for _, g := range gaps {
+		if g.Counts {
+			n++
+		}
+	}
+	return n
+}
+
+// counted counts the findings by severity, worst first, behind a lead.
+func counted(rep *report.Report, lead string) string {
+	n := map[snapshot.Severity]int{}
+	for _, f := range rep.Findings {
+		n[f.Severity]++
+	}
+	var parts []string
+	for _, s := range []struct {
+		severity  snapshot.Severity
+		one, more string
+	}{{snapshot.Critical, "critical finding", "critical findings"}, {snapshot.Warning, "warning", "warnings"}, {snapshot.Info, "remark", "remarks"}} {
+		switch c := n[s.severity]; {
+		case c == 1:
+			parts = append(parts, "1 "+s.one)
+		case c > 1:
+			parts = append(parts, fmt.Sprintf("%d %s", c, s.more))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return lead + strings.Join(parts, ", ")
+}
+
+// next says what to do now, as commands to type.
+func next(rep *report.Report) []string {
+	switch rep.Verdict {
+	case snapshot.Regressed:
+		lines := []string{"`lastgood check -v` shows the evidence: the verifier's words, the kernel's messages."}
+		if rep.Baseline != nil && rep.Current != nil && rep.Baseline.Kernel.Release != rep.Current.Kernel.Release {
+			lines = append(lines, "Boot "+rep.Baseline.Kernel.Release+" again where workloads depend on what got worse: it was good.")
+		}
+		return append(lines, "`lastgood accept current` makes this boot the last good one, if all of this is meant.")
+	case snapshot.Incomplete:
+		return []string{"See to what could not be measured, then run `lastgood check` again. Nothing is known to be worse for it."}
+	case snapshot.Invalid:
+		return []string{"`lastgood accept current` starts anew from this machine as it is now."}
+	}
+	return nil
+}
