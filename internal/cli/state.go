@@ -35,7 +35,11 @@ func lock(ctx context.Context, store *baseline.Store) error {
 
 // guard opens the crash guard in the state folder once the boot is known.
 func (s *session) guard(id *snapshot.Identity) (collect.Guard, error) {
-	return baseline.OpenGuard(s.stateDir, id.BootID, id.Kernel.BuildID, nil)
+	g, err := baseline.OpenGuard(s.stateDir, id.BootID, id.Kernel.BuildID, nil)
+	if err != nil {
+		return nil, err // and not a nil Guard in an interface that is not nil
+	}
+	return g, nil
 }
 
 // who is the user that runs the command, for the record of what was accepted.

@@ -110,6 +110,9 @@ func confine(req *request) error {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("forbid core dumps: %w", err)
 	}
+	// Before 5.11 maps and programs are charged to RLIMIT_MEMLOCK, of which there is
+	// next to none; a kernel that refuses to raise it says so again at the first map.
+	_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY})
 	// Failing to volunteer for the OOM killer is no reason not to measure.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	if req.CPU < 0 {
