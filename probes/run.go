@@ -1,0 +1,152 @@
+package probes
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"lastgood/internal/snapshot"
+	"lastgood/internal/source"
+	"lastgood/loader"
+)
+
+// stepOf runs one case and gives its subject.
+func stepOf(f Family, c Case) func(context.Context, source.Host) []snapshot.Subject {
+	return func(ctx context.Context, _ source.Host) []snapshot.Subject {
+		s := snapshot.Subject{Kind: probeKind.Name, ID: f.Name + "/" + c.Name, Outcome: snapshot.Measured}
+		s.Set("family", snapshot.Text(f.Name))
+		s.Set("shape", snapshot.Text(f.Shape))
+		program, err := c.Build()
+		if err != nil {
+			s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
+			return []snapshot.Subject{s}
+		}
+		digest(&s, &program)
+		runProgram(ctx, &s, &program)
+		interpret(&s, &c)
+		return []snapshot.Subject{s}
+	}
+}
+
+// runProgram makes the program's maps, loads it once and keeps what was measured.
+func runProgram(ctx context.Context, s *snapshot.Subject, p *Program) {
+	made, err := loader.CreateMaps(p.Maps)
+	if err != nil {
+		s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
+		return
+	}
+	defer loader.CloseMaps(made)
+	record(s, loader.Measure(ctx, loader.Request{Spec: p.Spec, Maps: made}))
+}
+
+// record puts a measurement into a subject's attributes; what is not known is absent.
+func record(s *snapshot.Subject, m loader.Measurement) {
+	switch {
+	case m.Reason == loader.ReasonUnsupported:
+		s.Outcome, s.Reason = snapshot.Unsupported, m.Cause
+	case m.Inconclusive != "":
+		s.Outcome, s.Reason = snapshot.Inconclusive, m.Inconclusive
+	}
+	setText(s, "verdict", string(m.Verdict))
+	setText(s, "reason", string(m.Reason))
+	setText(s, "phase", string(m.Phase))
+	if m.Errno != 0 {
+		setText(s, "errno", unix.ErrnoName(m.Errno))
+	}
+	if m.InsnCount > 0 {
+		s.Set("insns", snapshot.Int(m.InsnCount))
+	}
+	recordStats(s, &m.Stats)
+	setNumber(s, "xlated_bytes", m.XlatedBytes)
+	setNumber(s, "jited_bytes", m.JitedBytes)
+	setNumber(s, "memlock_bytes", m.MemlockBytes)
+	setNumber(s, "verified_insns", m.VerifiedInsns)
+	if m.LoadSeconds > 0 {
+		s.Set("load_seconds", snapshot.Float(m.LoadSeconds))
+	}
+	setText(s, "cause", m.Cause)
+	if m.Verdict != loader.Accepted {
+		setText(s, "log_tail", m.LogTail)
+	}
+	setText(s, "unknown_log_lines", strings.Join(m.Unknown, "\n"))
+	if len(m.Errs) > 0 {
+		s.Fail("info", fmt.Errorf("%s", strings.Join(m.Errs, "; ")))
+	}
+}
+
+func setText(s *snapshot.Subject, attr, text string) {
+	if text != "" {
+		s.Set(attr, snapshot.Text(text))
+	}
+}
+
+func setNumber[T ~int | ~int64 | ~uint64](s *snapshot.Subject, attr string, n loader.Opt[T]) {
+	if v, ok := n.Get(); ok {
+		s.Set(attr, snapshot.Int(v))
+	}
+}
+
+// digest names the program: its insns before the kernel's addresses are filled in,
+// and the shapes of its maps.
+func digest(s *snapshot.Subject, p *Program) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%v %v %s\n", p.Spec.Type, p.Spec.AttachType, p.Spec.AttachTo)
+	for _, ins := range p.Spec.Instructions {
+		if err := binary.Write(h, binary.LittleEndian, [...]uint64{uint64(ins.OpCode), uint64(ins.Dst), uint64(ins.Src), uint64(ins.Offset), uint64(ins.Constant)}); err != nil {
+			return
+		}
+		fmt.Fprintln(h, ins.Symbol(), ins.Reference())
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Maps)) {
+		m := p.Maps[name]
+		fmt.Fprintln(h, name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags)
+	}
+	s.Set("program", snapshot.Text(hex.EncodeToString(h.Sum(nil)[:8])))
+}
+
+// interpret says what the counters of a deduction or a merge mean.
+func interpret(s *snapshot.Subject, c *Case) {
+	n, ok := s.Attrs["insns_processed"].Int()
+	if !ok || s.Outcome != snapshot.Measured || s.Text("verdict") != string(loader.Accepted) {
+		return
+	}
+	if c.Penalty > 0 {
+		made := deductionMade
+		if n >= int64(c.Penalty) {
+			made = deductionNotMade
+		}
+		s.Set("deduction", snapshot.Text(made))
+	}
+	if c.Tail > 0 {
+		s.Set("paths", snapshot.Int(n/int64(c.Tail)))
+	}
+}
+
+// recordStats keeps the verifier's own counters.
+func recordStats(s *snapshot.Subject, st *loader.Stats) {
+	setNumber(s, "insns_processed", st.InsnsProcessed)
+	setNumber(s, "insns_limit", st.InsnsLimit)
+	setNumber(s, "total_states", st.TotalStates)
+	setNumber(s, "peak_states", st.PeakStates)
+	setNumber(s, "max_states_per_insn", st.MaxStatesPerInsn)
+	setNumber(s, "mark_read", st.MarkRead)
+	setNumber(s, "subprograms", st.Subprograms)
+	if v, ok := st.VerificationSeconds.Get(); ok {
+		s.Set("verification_seconds", snapshot.Float(v))
+	}
+	if depth, ok := st.StackMax.Get(); ok {
+		s.Set("stack_depth", snapshot.Int(depth))
+	} else {
+		setNumber(s, "stack_depth", st.DeepestFrame())
+	}
+	if len(st.StackDepths) > 0 {
+		setText(s, "stack_depths", strings.Trim(strings.ReplaceAll(fmt.Sprint(st.StackDepths), " ", "+"), "[]"))
+	}
+}
