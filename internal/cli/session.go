@@ -115,8 +115,11 @@ func kinds() (snapshot.Kinds, error) {
 	return snapshot.NewKinds(declared...)
 }
 
+// openGuard opens the crash guard once the boot is known; nil means none.
+type openGuard func(*snapshot.Identity) (collect.Guard, error)
+
 // collect takes one snapshot of the given sources.
-func (s *session) collect(ctx context.Context, phase string, from []source.Source, guard collect.Guard, unguarded string) (*snapshot.Snapshot, error) {
+func (s *session) collect(ctx context.Context, phase string, from []source.Source, guard openGuard, unguarded string) (*snapshot.Snapshot, error) {
 	p := newProgress(s)
 	defer p.end()
 	return collect.Run(ctx, collect.Options{

@@ -33,34 +33,35 @@ func (s *session) snapshot(ctx context.Context, keep bool) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	guard, unguarded := s.guard, ""
-	if !keep {
-		unguarded = "a person runs it"
-	}
-	if s.rootPath != "" && !keep {
-		guard = nil
-	}
 	if keep {
-		store, err := s.openStore(ctx)
-		if err != nil {
-			return exitUsage, err
-		}
-		defer store.Close()
-		if err := lock(ctx, store); err != nil {
-			return exitIncomplete, err
-		}
-		snap, err := s.collect(ctx, "snapshot", sources(), guard, unguarded)
-		if err != nil {
-			return exitIncomplete, err
-		}
-		if _, err := store.Save(snap, nil); err != nil {
-			return exitUsage, err
-		}
-		return exitOK, s.printSnapshot(format, snap)
+		return s.keepSnapshot(ctx, format)
 	}
-	snap, err := s.collect(ctx, "snapshot", sources(), guard, unguarded)
+	guard := openGuard(s.guard)
+	if s.rootPath != "" {
+		guard = nil // nothing is loaded for a recorded host
+	}
+	snap, err := s.collect(ctx, "snapshot", sources(), guard, "a person runs it")
 	if err != nil {
 		return exitIncomplete, err
+	}
+	return exitOK, s.printSnapshot(format, snap)
+}
+
+func (s *session) keepSnapshot(ctx context.Context, format string) (int, error) {
+	store, err := s.openStore(ctx)
+	if err != nil {
+		return exitUsage, err
+	}
+	defer store.Close()
+	if err := lock(ctx, store); err != nil {
+		return exitIncomplete, err
+	}
+	snap, err := s.collect(ctx, "snapshot", sources(), s.guard, "")
+	if err != nil {
+		return exitIncomplete, err
+	}
+	if _, err := store.Save(snap, nil); err != nil {
+		return exitUsage, err
 	}
 	return exitOK, s.printSnapshot(format, snap)
 }

@@ -71,7 +71,7 @@ func (s *session) load(ctx context.Context, name string) (*snapshot.Snapshot, er
 
 // guardFor opens the crash guard for a run by hand: the families that the user
 // names run even where they are blocked, and are let free where they end.
-func (s *session) guardFor(named []string) func(*snapshot.Identity) (collect.Guard, error) {
+func (s *session) guardFor(named []string) openGuard {
 	return func(id *snapshot.Identity) (collect.Guard, error) {
 		g, err := baseline.OpenGuard(s.stateDir, id.BootID, id.Kernel.BuildID, nil)
 		if err != nil {

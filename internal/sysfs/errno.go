@@ -14,6 +14,10 @@ import (
 // error: one a line, path, errno and text, with tabs between.
 const errnoFile = "ERRNO.tsv"
 
+// walkMark stands in the errno's place where the recorder could not begin to look
+// at a path; the path is then absent from the tree.
+const walkMark = "WALK"
+
 // parseErrnos reads an ERRNO.tsv: absolute path on the host → errno. The errno
 // is a number or a name such as EIO; the text after it is for people. Blank
 // lines and lines that begin with # are passed over.
@@ -31,6 +35,9 @@ func parseErrnos(text string) (map[string]unix.Errno, error) {
 		name, err := cleanEntry(fields[0])
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+		if fields[1] == walkMark {
+			continue
 		}
 		errno, err := parseErrno(fields[1])
 		if err != nil {

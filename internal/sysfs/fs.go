@@ -61,13 +61,14 @@ func WithPatience(f FS, d time.Duration) *Root { return &Root{fs: f, patience: d
 // (a system call, a netlink answer) may be asked of the running kernel.
 func (r *Root) Live() bool { return r.live }
 
-// Attr reads one attribute: its text without the closing newline and blanks.
+// Attr reads one attribute: its text without blanks, newlines and
+// zero bytes at its ends.
 func (r *Root) Attr(ctx context.Context, elem ...string) (string, error) {
 	b, err := r.Bytes(ctx, PageSize, elem...)
 	if err != nil {
 		return "", err
 	}
-	return strings.TrimSpace(strings.TrimRight(string(b), "\x00")), nil
+	return strings.Trim(string(b), "\x00 \t\r\n"), nil
 }
 
 // Bytes reads at most max bytes of a file.

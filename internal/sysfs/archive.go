@@ -1,0 +1,279 @@
+package sysfs
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds on a recorded host: a full machine's is 20 MB in 6,000 entries.
+const (
+	maxTree    = 64 << 20
+	maxFile    = 1 << 20
+	maxEntries = 200_000
+)
+
+// OpenTree is a recorded host: a folder, or a .tar or .tar.gz of one, which is
+// read into memory whole. An ERRNO.tsv at its top lists the attributes that
+// answered with an error when the host was recorded; they answer so again.
+// Symbolic links are followed within the tree only.
+func OpenTree(name string) (*Root, error) {
+	t, err := openTree(name)
+	if err != nil {
+		return nil, fmt.Errorf("open recorded host %s: %w", name, err)
+	}
+	return New(t), nil
+}
+
+func openTree(name string) (*tree, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, bare(err)
+	}
+	t := newTree()
+	if st.IsDir() {
+		err = t.loadFolder(name)
+	} else {
+		err = t.loadArchive(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, t.finish()
+}
+
+// finish applies ERRNO.tsv and refuses what holds no host.
+func (t *tree) finish() error {
+	if n := t.nodes["/"+errnoFile]; n != nil {
+		errnos, err := parseErrnos(string(n.data))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", errnoFile, err)
+		}
+		t.errnos = errnos
+	}
+	if t.nodes["/sys"] == nil && t.nodes["/proc"] == nil {
+		return errors.New("no recorded host: neither sys nor proc is at its top")
+	}
+	t.index()
+	return nil
+}
+
+func (t *tree) loadFolder(dir string) error {
+	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		host := path.Clean("/" + filepath.ToSlash(rel))
+		switch {
+		case d.IsDir():
+			return t.add(host, &node{mode: fs.ModeDir})
+		case d.Type()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(p)
+			if err != nil {
+				return err
+			}
+			return t.add(host, &node{mode: fs.ModeSymlink, target: target})
+		case d.Type().IsRegular():
+			data, err := readBounded(p)
+			if err != nil {
+				return err
+			}
+			return t.add(host, &node{data: data})
+		}
+		return nil // a device node or a pipe says nothing in a recording
+	})
+}
+
+func readBounded(p string) ([]byte, error) {
+	f, err := os.Open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readEntry(f, p)
+}
+
+func readEntry(r io.Reader, name string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, bare(err))
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("read %s: larger than %d bytes", name, maxFile)
+	}
+	return data, nil
+}
+
+// RepackError is returned for an archive in a compression that the standard
+// library cannot read.
+type RepackError struct{ Name, Format string }
+
+func (e *RepackError) Error() string { return "packed with " + e.Format + ", want .tar or .tar.gz" }
+
+// Hint says how to make the archive readable.
+func (e *RepackError) Hint() string {
+	plain := strings.TrimSuffix(e.Name, path.Ext(e.Name))
+	return fmt.Sprintf("repack it: %s -dc %s | gzip > %s.gz", e.Format, e.Name, plain)
+}
+
+func (t *tree) loadArchive(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return bare(err)
+	}
+	defer f.Close()
+	var magic [6]byte
+	n, err := io.ReadFull(f, magic[:])
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return bare(err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return bare(err)
+	}
+	switch head := string(magic[:n]); {
+	case strings.HasPrefix(head, "\xfd7zXZ\x00"):
+		return &RepackError{name, "xz"}
+	case strings.HasPrefix(head, "\x28\xb5\x2f\xfd"):
+		return &RepackError{name, "zstd"}
+	case strings.HasPrefix(head, "BZh"):
+		return &RepackError{name, "bzip2"}
+	case strings.HasPrefix(head, "\x1f\x8b"):
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			return fmt.Errorf("unpack: %w", err)
+		}
+		defer z.Close()
+		return t.loadTar(z)
+	}
+	return t.loadTar(f)
+}
+
+// loadTar reads all entries. The whole stream is bounded, so that a small
+// archive that unpacks to much is refused before it fills the memory.
+func (t *tree) loadTar(r io.Reader) error {
+	in := &meter{r: r, left: t.max}
+	tr := tar.NewReader(in)
+	for {
+		h, err := tr.Next()
+		if err == io.EOF {
+			return in.finish()
+		}
+		if err == nil {
+			err = t.addHeader(h, tr)
+		}
+		if in.left < 0 {
+			return fmt.Errorf("unpack: more than %d bytes", t.max)
+		}
+		if err != nil {
+			return unpackErr(err)
+		}
+	}
+}
+
+// meter bounds a stream and watches for the zeros that end an archive, which
+// package tar does not ask for.
+type meter struct {
+	r     io.Reader
+	left  int
+	zeros int // that the stream ended in so far
+}
+
+func (m *meter) Read(b []byte) (int, error) {
+	if m.left < 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := m.r.Read(b)
+	m.left -= n
+	trail := n - len(bytes.TrimRight(b[:n], "\x00"))
+	if trail < n {
+		m.zeros = 0
+	}
+	m.zeros += trail
+	return n, err
+}
+
+// finish reads on to the end, so that a gzip stream checks its sum, and asks for
+// the two empty blocks of 512 bytes that end an archive.
+func (m *meter) finish() error {
+	if _, err := io.Copy(io.Discard, m); err != nil {
+		return unpackErr(err)
+	}
+	if m.zeros < 2*512 {
+		return unpackErr(io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+func unpackErr(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("unpack: the archive is cut short: %w", err)
+	}
+	return fmt.Errorf("unpack: %w", err)
+}
+
+func (t *tree) addHeader(h *tar.Header, r io.Reader) error {
+	host, err := cleanEntry(h.Name)
+	if err != nil {
+		return err
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return t.add(host, &node{mode: fs.ModeDir})
+	case tar.TypeSymlink:
+		return t.add(host, &node{mode: fs.ModeSymlink, target: h.Linkname})
+	case tar.TypeReg:
+		data, err := readEntry(r, host)
+		if err != nil {
+			return err
+		}
+		return t.add(host, &node{data: data})
+	case tar.TypeLink:
+		from, err := cleanEntry(h.Linkname)
+		if err != nil {
+			return err
+		}
+		n := t.nodes[from]
+		if n == nil {
+			return fmt.Errorf("%s is a link to %s, which did not come before it", host, from)
+		}
+		return t.add(host, n)
+	}
+	return nil
+}
+
+func (t *tree) add(host string, n *node) error {
+	if len(t.nodes) >= maxEntries {
+		return fmt.Errorf("more than %d entries", maxEntries)
+	}
+	if t.size += len(n.data); t.size > t.max {
+		return fmt.Errorf("more than %d bytes", t.max)
+	}
+	if old := t.nodes[host]; old != nil && old.mode.IsDir() && n.mode.IsDir() {
+		return nil
+	}
+	for dir := path.Dir(host); t.nodes[dir] == nil; dir = path.Dir(dir) {
+		t.nodes[dir] = &node{mode: fs.ModeDir}
+	}
+	if up := t.nodes[path.Dir(host)]; host != "/" && !up.mode.IsDir() {
+		return fmt.Errorf("%s lies in what is no folder: %w", host, unix.ENOTDIR)
+	}
+	t.nodes[host] = n
+	return nil
+}

@@ -1,0 +1,251 @@
+package sysfs
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+type entry struct{ name, data, link string }
+
+var host = []entry{
+	{name: "./sys/devices/pci0000:00/0000:00:01.0/block/sda/size", data: "100\n"},
+	{name: "./sys/devices/pci0000:00/0000:00:01.0/block/sda/device", link: "../.."},
+	{name: "./sys/devices/pci0000:00/0000:00:01.0/vendor", data: "0x8086\n"},
+	{name: "./sys/block/sda", link: "../devices/pci0000:00/0000:00:01.0/block/sda"},
+	{name: "./sys/out", link: "../../../../../etc/passwd"},
+	{name: "./sys/abs", link: "/sys/block/sda/size"},
+	{name: "./sys/loop", link: "loop"},
+	{name: "./ERRNO.tsv", data: "# note\n\n" +
+		"/sys/devices/pci0000:00/0000:00:01.0/wwid\t5\tinput/output error\n" +
+		"/sys/devices/pci0000:00/0000:00:01.0/vendor\tENXIO\n" +
+		"/sys/devices/pci0000:00/0000:00:01.0/gone\t2\tno such file or directory\n" +
+		"/proc/scsi\tWALK\tlstat /proc/scsi: no such file or directory\n"},
+}
+
+func pack(t testing.TB, entries []entry) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, e := range entries {
+		h := &tar.Header{Name: e.name, Mode: 0o644, Size: int64(len(e.data)), Typeflag: tar.TypeReg}
+		if e.link != "" {
+			h.Typeflag, h.Linkname = tar.TypeSymlink, e.link
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(e.data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func zip(t testing.TB, b []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func keep(t testing.TB, name string, b []byte) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(p, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func unpackTo(t *testing.T, dir string, entries []entry) {
+	t.Helper()
+	for _, e := range entries {
+		p := filepath.Join(dir, e.name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if e.link != "" {
+			err = os.Symlink(e.link, p)
+		} else {
+			err = os.WriteFile(p, []byte(e.data), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOpenTree(t *testing.T) {
+	dir := t.TempDir()
+	unpackTo(t, dir, host)
+	forms := map[string]string{
+		"folder":  dir,
+		"tar":     keep(t, "h.tar", pack(t, host)),
+		"tar.gz":  keep(t, "h.tar.gz", zip(t, pack(t, host))),
+		"no name": keep(t, "host", zip(t, pack(t, host))),
+	}
+	for form, name := range forms {
+		t.Run(form, func(t *testing.T) {
+			r, err := OpenTree(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkTree(t, r)
+		})
+	}
+}
+
+func checkTree(t *testing.T, r *Root) {
+	t.Helper()
+	ctx := t.Context()
+	dev := "/sys/devices/pci0000:00/0000:00:01.0"
+	reads := []struct {
+		name, want string
+		err        error
+	}{
+		{"/sys/block/sda/size", "100", nil},
+		{"/sys/abs", "100", nil},
+		{"/sys/block/sda/device/vendor", "", unix.ENXIO},
+		{dev + "/vendor", "", unix.ENXIO},
+		{dev + "/wwid", "", unix.EIO},
+		{"/sys/block/sda/device/wwid", "", unix.EIO},
+		{dev + "/gone", "", fs.ErrNotExist},
+		{dev + "/never", "", fs.ErrNotExist},
+		{"/sys/out", "", fs.ErrNotExist},
+		{"/proc/scsi", "", fs.ErrNotExist},
+		{"/sys/loop", "", unix.ELOOP},
+		{"/sys/block", "", unix.EISDIR},
+		{dev + "/vendor/x", "", unix.ENOTDIR},
+	}
+	for _, c := range reads {
+		got, err := r.Attr(ctx, c.name)
+		if got != c.want || !errors.Is(err, c.err) || (c.err == nil) != (err == nil) {
+			t.Errorf("Attr(%s) = %q, %v; want %q, %v", c.name, got, err, c.want, c.err)
+		}
+	}
+	names, err := r.List(ctx, dev)
+	if d := cmp.Diff([]string{"block", "vendor", "wwid"}, names); d != "" || err != nil {
+		t.Errorf("List (-want +got), %v:\n%s", err, d)
+	}
+	if target, err := r.Target(ctx, "/sys/block/sda"); target != dev+"/block/sda" || err != nil {
+		t.Errorf("Target = %q, %v", target, err)
+	}
+	if _, err := r.Link(ctx, dev+"/block/sda/size"); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("Link of a file = %v, want EINVAL", err)
+	}
+	for name, want := range map[string]bool{"/sys/block/sda": true, dev + "/wwid": true, dev + "/gone": false, dev + "/vendor/x": false} {
+		if got, err := r.Exists(ctx, name); got != want || err != nil {
+			t.Errorf("Exists(%s) = %v, %v; want %v", name, got, err, want)
+		}
+	}
+}
+
+func TestOpenTreeRefuses(t *testing.T) {
+	whole := zip(t, pack(t, host))
+	big := pack(t, []entry{{name: "sys/x", data: strings.Repeat("x", maxFile+1)}})
+	cases := []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"cut.tar.gz", whole[:len(whole)/2], "cut short"},
+		{"sum.tar.gz", whole[:len(whole)-4], "cut short"},
+		{"cut.tar", pack(t, host)[:700], "cut short"},
+		{"climb.tar", pack(t, []entry{{name: "sys/../../etc/x", data: "x"}}), "points outside the tree"},
+		{"empty.tar", pack(t, nil), "no recorded host"},
+		{"other.tar", pack(t, []entry{{name: "etc/fstab", data: "x"}}), "no recorded host"},
+		{"big.tar", big, "larger than"},
+		{"file.tar", pack(t, []entry{{name: "sys", data: "x"}, {name: "sys/block", data: "x"}}), "no folder"},
+		{"errno.tar", pack(t, []entry{{name: "sys/x", data: "x"}, {name: "ERRNO.tsv", data: "/sys/x\tsick\n"}}), `"sick" is no errno`},
+		{"text.tar", []byte("this is no archive, but it is long enough to look at\n"), "unpack"},
+		{"h.tar.xz", []byte("\xfd7zXZ\x00rest"), "packed with xz"},
+		{"h.tar.zst", []byte("\x28\xb5\x2f\xfdrest"), "packed with zstd"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := OpenTree(keep(t, c.name, c.data))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("OpenTree = %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+	for _, max := range []int{600, 1000} { // within an entry, between two
+		tr := newTree()
+		tr.max = max
+		if err := tr.loadTar(bytes.NewReader(pack(t, host))); err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("loadTar beyond %d bytes = %v", max, err)
+		}
+	}
+	var re *RepackError
+	_, err := OpenTree(keep(t, "h.tar.xz", []byte("\xfd7zXZ\x00rest")))
+	if !errors.As(err, &re) || !strings.Contains(re.Hint(), "gzip") {
+		t.Errorf("OpenTree of xz = %v, want a RepackError with a hint", err)
+	}
+	if _, err := OpenTree(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("OpenTree of nothing = %v", err)
+	}
+}
+
+func FuzzErrnos(f *testing.F) {
+	f.Add("/sys/x\t5\tinput/output error\n")
+	f.Add("/sys/x\tEIO\n# note\r\n\n")
+	f.Add("/proc/scsi\tWALK\tlstat\n")
+	f.Add("/sys/../x\t5\n")
+	f.Add("x\t99999999999999999999\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		errnos, err := parseErrnos(text)
+		if err != nil {
+			return
+		}
+		for p, errno := range errnos {
+			if !strings.HasPrefix(p, "/") || strings.Contains(p, "/../") || errno == 0 || errno > maxErrno {
+				t.Errorf("parseErrnos(%q): %q → %d", text, p, errno)
+			}
+		}
+	})
+}
+
+func FuzzTar(f *testing.F) {
+	f.Add(pack(f, host))
+	f.Add(pack(f, host)[:900])
+	f.Add(pack(f, []entry{{name: "../x", data: "x"}}))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tr := newTree()
+		if tr.loadTar(bytes.NewReader(b)) != nil || tr.finish() != nil {
+			return
+		}
+		for p, n := range tr.nodes {
+			if !strings.HasPrefix(p, "/") || strings.Contains(p+"/", "/../") {
+				t.Errorf("entry %q lies outside the tree", p)
+			}
+			if up := tr.nodes[filepath.Dir(p)]; up == nil || !up.mode.IsDir() {
+				t.Errorf("entry %q lies in no folder", p)
+			}
+			if _, err := tr.Exists(p); err != nil {
+				t.Errorf("Exists(%q) of an entry: %v", p, err)
+			}
+			_ = n
+		}
+	})
+}
