@@ -61,6 +61,13 @@ func Identify(ctx context.Context, root *sysfs.Root) snapshot.Identity {
 	return id
 }
 
+// Running gives the two facts that are needed before anything is measured: which
+// boot this is, and the build-id of the kernel. A fact that cannot be read is "".
+func Running(ctx context.Context, root *sysfs.Root) (boot, build string) {
+	r := &reader{ctx: ctx, root: root, errs: map[string]string{}}
+	return fact(r, "boot_id", bootID), fact(r, "build_id", buildID)
+}
+
 // processors reads the facts that lean on /proc/cpuinfo, which is read once: some
 // kernels stop every CPU for it to measure its frequency.
 func (r *reader) processors(id *snapshot.Identity) {

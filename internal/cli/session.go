@@ -116,7 +116,7 @@ func kinds() (snapshot.Kinds, error) {
 }
 
 // openGuard opens the crash guard once the boot is known; nil means none.
-type openGuard func(*snapshot.Identity) (collect.Guard, error)
+type openGuard func(boot, build string) (collect.Guard, error)
 
 // collect takes one snapshot of the given sources.
 func (s *session) collect(ctx context.Context, phase string, from []source.Source, guard openGuard, unguarded string) (*snapshot.Snapshot, error) {

@@ -34,8 +34,8 @@ func lock(ctx context.Context, store *baseline.Store) error {
 }
 
 // guard opens the crash guard in the state folder once the boot is known.
-func (s *session) guard(id *snapshot.Identity) (collect.Guard, error) {
-	g, err := baseline.OpenGuard(s.stateDir, id.BootID, id.Kernel.BuildID, nil)
+func (s *session) guard(boot, build string) (collect.Guard, error) {
+	g, err := baseline.OpenGuard(s.stateDir, boot, build, nil)
 	if err != nil {
 		return nil, err // and not a nil Guard in an interface that is not nil
 	}
@@ -72,8 +72,8 @@ func (s *session) load(ctx context.Context, name string) (*snapshot.Snapshot, er
 // guardFor opens the crash guard for a run by hand: the families that the user
 // names run even where they are blocked, and are let free where they end.
 func (s *session) guardFor(named []string) openGuard {
-	return func(id *snapshot.Identity) (collect.Guard, error) {
-		g, err := baseline.OpenGuard(s.stateDir, id.BootID, id.Kernel.BuildID, nil)
+	return func(boot, build string) (collect.Guard, error) {
+		g, err := baseline.OpenGuard(s.stateDir, boot, build, nil)
 		if err != nil {
 			return nil, err
 		}

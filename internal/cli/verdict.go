@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"lastgood/internal/compare"
@@ -60,25 +61,23 @@ func summary(rep *report.Report) string {
 	case snapshot.Invalid:
 		return "this is not what was to be compared: " + strings.Join(rep.Notes, "; ")
 	}
-	if n := counting(rep.Incomplete); n != 1 || len(rep.Incomplete) == 0 {
-		return "not everything could be measured, so nothing can be said for certain" + counted(rep, "; so far ")
+	why := counting(rep.Incomplete)
+	if len(why) == 1 {
+		return "not everything could be measured: " + why[0] + counted(rep, "; so far ")
 	}
-	for _, g := range rep.Incomplete {
-		if g.Counts {
-			return "not everything could be measured: " + g.Reason
-		}
-	}
-	return "not everything could be measured"
+	return "not everything could be measured, so nothing can be said for certain" + counted(rep, "; so far ")
 }
 
-func counting(gaps []snapshot.Gap) int {
-	n := 0
+// counting lists the reasons of the gaps that keep the verdict from being good,
+// each once.
+func counting(gaps []snapshot.Gap) []string {
+	var out []string
 	for _, g := range gaps {
-		if g.Counts {
-			n++
+		if g.Counts && !slices.Contains(out, g.Reason) {
+			out = append(out, g.Reason)
 		}
 	}
-	return n
+	return out
 }
 
 // counted counts the findings by severity, worst first, behind a lead.

@@ -43,9 +43,9 @@ type Options struct {
 	Budget time.Duration
 	// Jobs is how many child processes measure side by side, each on one CPU.
 	Jobs int
-	// Guard opens the crash guard for this boot of this kernel. Where it fails
+	// Guard opens the crash guard for this boot and this kernel's build-id. Where it fails
 	// nothing is loaded, unless Unguarded says why that is safe.
-	Guard     func(*snapshot.Identity) (Guard, error)
+	Guard     func(boot, build string) (Guard, error)
 	Unguarded string
 	// Child starts the measuring process; nil means this very binary.
 	Child func() (string, []string, error)
@@ -71,8 +71,7 @@ func Run(ctx context.Context, o Options) (*snapshot.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Budget)
 	defer cancel()
 	s := &snapshot.Snapshot{Schema: snapshot.Schema, Tool: o.Tool, Taken: o.Host.Now().UTC(), Phase: o.Phase}
-	s.Identity = boot.Identify(ctx, o.Host.Root)
-	o.Host.Boot, o.Host.Build = s.Identity.BootID, s.Identity.Kernel.BuildID
+	o.Host.Boot, o.Host.Build = boot.Running(ctx, o.Host.Root)
 
 	var mu sync.Mutex
 	keep := func(subjects ...snapshot.Subject) {
@@ -81,6 +80,7 @@ func Run(ctx context.Context, o Options) (*snapshot.Snapshot, error) {
 		s.Subjects = append(s.Subjects, subjects...)
 	}
 	var wg sync.WaitGroup
+	wg.Go(func() { s.Identity = boot.Identify(ctx, o.Host.Root) })
 	var loading []source.Source
 	for _, src := range o.Sources {
 		if src.Steps != nil {
@@ -90,7 +90,7 @@ func Run(ctx context.Context, o Options) (*snapshot.Snapshot, error) {
 		wg.Go(func() { keep(runReader(ctx, o.Host, src)...) })
 	}
 	if len(loading) > 0 {
-		wg.Go(func() { keep(runSteps(ctx, &o, &s.Identity, loading)...) })
+		wg.Go(func() { keep(runSteps(ctx, &o, loading)...) })
 	}
 	wg.Wait()
 	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {

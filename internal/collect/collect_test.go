@@ -109,7 +109,7 @@ func (g *noteGuard) End(group string) error {
 func (g *noteGuard) Blocked() map[string]string { return g.blocked }
 func (g *noteGuard) Close() error               { return nil }
 
-func (g *noteGuard) open(*snapshot.Identity) (Guard, error) { return g, nil }
+func (g *noteGuard) open(string, string) (Guard, error) { return g, nil }
 
 func run(t *testing.T, o Options) *snapshot.Snapshot {
 	t.Helper()

@@ -31,12 +31,12 @@ const maxChildren = 4
 
 // runSteps runs the steps of all loading sources in child processes and returns
 // their subjects, one source subject each, and what the kernel log said.
-func runSteps(ctx context.Context, o *Options, id *snapshot.Identity, sources []source.Source) []snapshot.Subject {
-	r := &stepRun{o: o, start: time.Now(), got: map[string]int{}}
+func runSteps(ctx context.Context, o *Options, sources []source.Source) []snapshot.Subject {
+	r := &stepRun{o: o, got: map[string]int{}, took: map[string]time.Duration{}}
 	if !o.Host.Root.Live() {
 		return r.finish(sources, &skipError{"a recorded host: nothing is measured on this kernel"})
 	}
-	if err := r.openGuard(id); err != nil {
+	if err := r.openGuard(); err != nil {
 		return r.finish(sources, err)
 	}
 	left := o.Budget
@@ -89,27 +89,27 @@ func cpuFor(i int) int {
 // stepRun is the parent's side of measuring.
 type stepRun struct {
 	o     *Options
-	start time.Time
 	tasks []task
 	watch *watch
 	guard Guard
 
 	mu       sync.Mutex
 	subjects []snapshot.Subject
-	got      map[string]int // source → subjects
+	got      map[string]int           // source → subjects
+	took     map[string]time.Duration // source → time in its steps
 	refused  string
 	steps    int // begun so far
 }
 
 // openGuard opens the crash guard, or says why nothing may be loaded without it.
-func (r *stepRun) openGuard(id *snapshot.Identity) error {
+func (r *stepRun) openGuard() error {
 	if r.o.Guard == nil {
 		if r.o.Unguarded == "" {
 			return errors.New("nothing was loaded: there is no crash guard")
 		}
 		return nil
 	}
-	g, err := r.o.Guard(id)
+	g, err := r.o.Guard(r.o.Host.Boot, r.o.Host.Build)
 	if err == nil {
 		r.guard = g
 		return nil
@@ -154,9 +154,8 @@ func (r *stepRun) finish(sources []source.Source, err error) []snapshot.Subject 
 	if err == nil && r.refused != "" {
 		err = errors.New(r.refused)
 	}
-	took := time.Since(r.start)
 	for _, src := range sources {
-		r.subjects = append(r.subjects, sourceSubject(src, err, r.got[src.Name], took))
+		r.subjects = append(r.subjects, sourceSubject(src, err, r.got[src.Name], r.took[src.Name]))
 	}
 	if r.watch != nil {
 		r.subjects = append(r.subjects, r.watch.subjects()...)
@@ -185,10 +184,11 @@ func (r *stepRun) drive(ctx context.Context, tasks []*task, cpu int) {
 type child struct {
 	run     *stepRun
 	tasks   []*task
-	at      int    // place of the step at work
-	begun   bool   // a step was begun
-	now     string // its id
-	group   string // the group that the guard has open
+	at      int       // place of the step at work
+	begun   bool      // a step was begun
+	now     string    // its id
+	since   time.Time // when it was begun
+	group   string    // the group that the guard has open
 	refused bool
 	done    bool
 }
@@ -301,6 +301,7 @@ func (c *child) talk(in io.Writer, out io.Reader, cpu int) error {
 			c.run.refused = f.Text
 			c.run.mu.Unlock()
 		case frameGroup:
+			c.endStep()
 			if err := c.beginGroup(f.Text); err != nil {
 				return err
 			}
@@ -311,7 +312,8 @@ func (c *child) talk(in io.Writer, out io.Reader, cpu int) error {
 			if next >= len(c.tasks) || c.tasks[next].id() != f.Text {
 				return fmt.Errorf("read measuring process: step %q out of turn", f.Text)
 			}
-			c.at, c.begun, c.now = next, true, f.Text
+			c.endStep()
+			c.at, c.begun, c.now, c.since = next, true, f.Text, time.Now()
 			next++
 			c.run.progress(c.tasks[c.at].Group)
 		case frameSubject:
@@ -320,12 +322,24 @@ func (c *child) talk(in io.Writer, out io.Reader, cpu int) error {
 			}
 			c.run.keep(c.tasks[c.at].source, *f.Subject)
 		case frameDone:
+			c.endStep()
 			c.done = true
 		default:
 			return fmt.Errorf("read measuring process: frame %q is not known", f.Type)
 		}
 		return nil
 	})
+}
+
+// endStep adds the time of the step at work to its source's.
+func (c *child) endStep() {
+	if !c.begun || c.since.IsZero() {
+		return
+	}
+	c.run.mu.Lock()
+	defer c.run.mu.Unlock()
+	c.run.took[c.tasks[c.at].source] += time.Since(c.since)
+	c.since = time.Time{}
 }
 
 // beginGroup closes the group before and notes the next, synced, before it runs.

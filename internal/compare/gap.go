@@ -18,15 +18,18 @@ func Gaps(s *snapshot.Snapshot, kinds snapshot.Kinds) []snapshot.Gap {
 			continue
 		}
 		g := gap(sub, "")
-		g.Counts = sub.Kind == snapshot.SourceKind && vouchesRequired(sub, kinds)
+		g.Counts = sub.Kind == snapshot.SourceKind && sub.Outcome == snapshot.Inconclusive && vouches(sub, func(name string) bool {
+			return kinds[name] != nil && kinds[name].Required
+		})
 		out = append(out, g)
 	}
 	return out
 }
 
-func vouchesRequired(source *snapshot.Subject, kinds snapshot.Kinds) bool {
+// vouches reports whether a source vouches for a kind that is wanted.
+func vouches(source *snapshot.Subject, wanted func(string) bool) bool {
 	names, _ := source.Attrs[snapshot.SourceKinds].Items()
-	return slices.ContainsFunc(names, func(n string) bool { return kinds[n] != nil && kinds[n].Required })
+	return slices.ContainsFunc(names, wanted)
 }
 
 func gap(s *snapshot.Subject, reason string) snapshot.Gap {
@@ -54,7 +57,9 @@ func (j *judge) gaps(pairs []*pair) []snapshot.Gap {
 		case p.change == snapshot.Lost && p.new != nil:
 			setCounts(out, p.new, required)
 		case p.change == snapshot.Lost && failed[s.Kind]:
-			continue
+			if required {
+				j.countSources(out, s.Kind)
+			}
 		case p.change == snapshot.Lost:
 			if unlooked[s.Kind]++; unlooked[s.Kind] == 1 {
 				out = append(out, snapshot.Gap{Kind: s.Kind, ID: "*", Reason: "was measured at the last good boot, was not looked at now", Counts: required})
@@ -64,6 +69,18 @@ func (j *judge) gaps(pairs []*pair) []snapshot.Gap {
 		}
 	}
 	return out
+}
+
+// countSources makes the gaps count of the sources that should have vouched for a
+// kind of which something was measured at the last good boot.
+func (j *judge) countSources(gaps []snapshot.Gap, kind string) {
+	for i := range gaps {
+		if gaps[i].Kind != snapshot.SourceKind || gaps[i].Counts {
+			continue
+		}
+		source := j.new.Subject(snapshot.Key{Kind: gaps[i].Kind, ID: gaps[i].ID})
+		gaps[i].Counts = vouches(source, func(name string) bool { return name == kind })
+	}
 }
 
 func setCounts(gaps []snapshot.Gap, s *snapshot.Subject, counts bool) {

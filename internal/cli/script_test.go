@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"lastgood/internal/snapshot"
+)
+
+// The scripts run the command as a process of its own, which starts its measuring
+// child as the installed binary does.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"lastgood": func() { os.Exit(Main(os.Args[1:], OS())) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("LASTGOOD_CONFIG", filepath.Join(e.WorkDir, "lastgood.yaml"))
+			e.Setenv("LASTGOOD_STATE_DIR", filepath.Join(e.WorkDir, "state"))
+			hosts, err := filepath.Abs("../../testdata/hosts")
+			if err != nil {
+				return err
+			}
+			e.Setenv("HOSTS", hosts)
+			return os.WriteFile(filepath.Join(e.WorkDir, "lastgood.yaml"), []byte("keep: 5\n"), 0o644)
+		},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "bpf":
+				return canLoad(), nil
+			case "root":
+				return os.Getuid() == 0, nil
+			}
+			return false, fmt.Errorf("no condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "edit": edit, "snapshots-equal": snapshotsEqual,
+		},
+	})
+}
+
+// canLoad reports whether this process may load programs; where BPF is required
+// it answers yes, so that a script that wants it fails instead of being passed over.
+func canLoad() bool {
+	return os.Getuid() == 0 || strings.Contains(os.Getenv("LASTGOOD_REQUIRE"), "bpf")
+}
+
+// exits runs a command and checks its exit status: exits 3 lastgood check.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS COMMAND [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if ee, ok := err.(*exec.ExitError); ok {
+		got = ee.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("run %s: %v", args[1], err)
+	}
+	if got != want {
+		ts.Fatalf("%s exited with %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// edit changes a snapshot: edit IN OUT CHANGE..., where a change is
+// KIND/ID ATTR=NUMBER|TEXT, -KIND/ID to remove it, or +KIND/ID to add a copy of the
+// first subject of that kind.
+func edit(ts *testscript.TestScript, _ bool, args []string) {
+	snap, err := snapshot.Decode([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	for i := 2; i < len(args); i++ {
+		i += editOne(ts, snap, args[i:])
+	}
+	b, err := snap.Encode()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o644))
+}
+
+// editOne applies one change and says how many more words it took.
+func editOne(ts *testscript.TestScript, snap *snapshot.Snapshot, words []string) int {
+	name := words[0]
+	kind, id, ok := strings.Cut(strings.TrimLeft(name, "+-"), "/")
+	if !ok {
+		ts.Fatalf("no subject in %q", name)
+	}
+	switch name[0] {
+	case '-':
+		for i := range snap.Subjects {
+			if snap.Subjects[i].Key() == (snapshot.Key{Kind: kind, ID: id}) {
+				snap.Subjects = append(snap.Subjects[:i], snap.Subjects[i+1:]...)
+				return 0
+			}
+		}
+		ts.Fatalf("no subject %s", name)
+	case '+':
+		for i := range snap.Subjects {
+			if snap.Subjects[i].Kind == kind {
+				added := snap.Subjects[i]
+				added.ID, added.Label = id, id
+				snap.Subjects = append(snap.Subjects, added)
+				ts.Check(snap.Sort())
+				return 0
+			}
+		}
+		ts.Fatalf("no subject of kind %s", kind)
+	}
+	sub := snap.Subject(snapshot.Key{Kind: kind, ID: id})
+	if id == "*" {
+		for i := range snap.Subjects {
+			if snap.Subjects[i].Kind == kind {
+				sub = &snap.Subjects[i]
+				break
+			}
+		}
+	}
+	if sub == nil || len(words) < 2 {
+		ts.Fatalf("no subject %s, or no change of it", name)
+	}
+	attr, text, _ := strings.Cut(words[1], "=")
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		sub.Set(attr, snapshot.Int(n))
+	} else {
+		sub.Set(attr, snapshot.Text(text))
+	}
+	return 1
+}
+
+// snapshotsEqual checks that two snapshots agree in every exact attribute.
+func snapshotsEqual(ts *testscript.TestScript, _ bool, args []string) {
+	all, err := kinds()
+	ts.Check(err)
+	var sides [2]map[string]string
+	for i, name := range args[:2] {
+		snap, err := snapshot.Decode([]byte(ts.ReadFile(name)))
+		ts.Check(err)
+		sides[i] = map[string]string{}
+		for _, s := range snap.Subjects {
+			for attr, v := range s.Attrs {
+				k := all[s.Kind]
+				if a, ok := k.Attr(attr); ok && a.Noise == snapshot.Exact {
+					sides[i][s.Key().String()+" "+attr] = v.String()
+				}
+			}
+		}
+	}
+	if len(sides[0]) < 100 || len(sides[0]) != len(sides[1]) {
+		ts.Fatalf("%d and %d exact attributes", len(sides[0]), len(sides[1]))
+	}
+	for name, v := range sides[0] {
+		if sides[1][name] != v {
+			ts.Fatalf("%s: %s and %s", name, v, sides[1][name])
+		}
+	}
+}
