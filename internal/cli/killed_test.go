@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// lastgoodProcess is the command as a process of its own.
+func lastgoodProcess(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Args[0] = "lastgood" // what TestMain goes by
+	return cmd
+}
+
+// traces is what a run could leave behind on a host, as other tools see it.
+func traces(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for name, words := range map[string][]string{
+		"programs":   {"bpftool", "prog", "list"},
+		"maps":       {"bpftool", "map", "list"},
+		"interfaces": {"ip", "-o", "link"},
+		"namespaces": {"ip", "netns"},
+	} {
+		path, err := exec.LookPath(words[0])
+		if err != nil {
+			if strings.Contains(os.Getenv("LASTGOOD_REQUIRE"), "bpf") {
+				t.Fatal(err)
+			}
+			t.Skipf("%s is not installed, and it is the witness here", words[0])
+		}
+		b, err := exec.Command(path, words[1:]...).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", strings.Join(words, " "), err)
+		}
+		out[name] = string(b)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out["mounts"] = string(mounts)
+	out["processes"] = strings.Join(measuring(t), "\n")
+	return out
+}
+
+// measuring lists the processes of this test's binary, itself left out.
+func measuring(t *testing.T) []string {
+	t.Helper()
+	self, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, dir := range dirs {
+		exe, err := os.Readlink(filepath.Join(dir, "exe"))
+		if err != nil || exe != self || dir == "/proc/"+pid() {
+			continue // ended meanwhile, or somebody else's
+		}
+		cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err == nil {
+			out = append(out, dir+" "+string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
+		}
+	}
+	return out
+}
+
+// TestKilledAtAnyMoment kills twenty checks and finds nothing of them, and a
+// store that can be read.
+func TestKilledAtAnyMoment(t *testing.T) {
+	if !canLoad() {
+		t.Skip("loading BPF programs needs root")
+	}
+	if testing.Short() {
+		t.Skip("kills twenty checks, which is no short test")
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	before := traces(t)
+	if out, err := lastgoodProcess(t, "check", "--state-dir", state).CombinedOutput(); err != nil {
+		t.Fatalf("first check: %v\n%s", err, out)
+	}
+	for i := range 20 {
+		cmd := lastgoodProcess(t, "check", "--state-dir", state)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i)*25*time.Millisecond + rand.N(25*time.Millisecond)) // the moment is the point of the test
+		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // killed, or just done
+		if out, err := lastgoodProcess(t, "list", "--state-dir", state).CombinedOutput(); err != nil || !strings.Contains(string(out), "last good") {
+			t.Fatalf("store after kill %d: %v\n%s", i, err, out)
+		}
+	}
+	// The kernel frees programs and the child's processes a moment later.
+	var after map[string]string
+	for range 50 {
+		if after = traces(t); cmp.Equal(before, after) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if d := cmp.Diff(before, after); d != "" {
+		t.Errorf("left behind (-before +after):\n%s", d)
+	}
+	out, err := lastgoodProcess(t, "check", "--state-dir", state).CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "GOOD: ") {
+		t.Errorf("check after the kills: %v\n%s", err, out)
+	}
+}
+
+// TestTerminatedInOrder ends a check by SIGTERM: it says so, keeps its history,
+// and does not pass for good.
+func TestTerminatedInOrder(t *testing.T) {
+	if !canLoad() {
+		t.Skip("loading BPF programs needs root")
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	cmd := lastgoodProcess(t, "check", "--state-dir", state)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 { // until the measuring child is there
+		if len(measuring(t)) > 1 {
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	err := cmd.Wait()
+	if status := cmd.ProcessState.ExitCode(); status != exitIncomplete || !strings.Contains(out.String(), "interrupted") {
+		t.Errorf("exit %d (%v):\n%s", status, err, &out)
+	}
+	for range 50 {
+		if len(measuring(t)) == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("still there: %v", measuring(t))
+}
+
+func pid() string {
+	self, err := os.Readlink("/proc/self")
+	if err != nil {
+		return ""
+	}
+	return self
+}
