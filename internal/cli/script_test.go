@@ -5,11 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"lastgood/internal/snapshot"
 )
@@ -18,8 +21,39 @@ import (
 // child as the installed binary does.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"lastgood": func() { os.Exit(Main(os.Args[1:], OS())) },
+		"lastgood":    func() { os.Exit(Main(os.Args[1:], OS())) },
+		"without-bpf": withoutBPF,
 	})
+}
+
+// withoutBPF runs a command under a seccomp filter that answers EPERM to bpf(2), as
+// container runtimes' default filters do.
+func withoutBPF() {
+	const (
+		loadWord  = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+		jumpEqual = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		answer    = unix.BPF_RET | unix.BPF_K
+	)
+	filter := []unix.SockFilter{
+		{Code: loadWord, K: 0}, // seccomp_data.nr
+		{Code: jumpEqual, K: unix.SYS_BPF, Jt: 0, Jf: 1},
+		{Code: answer, K: 0x00050000 | uint32(unix.EPERM)}, // SECCOMP_RET_ERRNO
+		{Code: answer, K: 0x7fff0000},                      // SECCOMP_RET_ALLOW
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&prog)), 0, 0)
+	}
+	if err == nil {
+		var path string
+		if path, err = exec.LookPath(os.Args[1]); err == nil {
+			err = unix.Exec(path, os.Args[1:], os.Environ())
+		}
+	}
+	fmt.Fprintln(os.Stderr, "without-bpf:", err)
+	os.Exit(125)
 }
 
 func TestScripts(t *testing.T) {

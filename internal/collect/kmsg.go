@@ -45,6 +45,8 @@ func (l *kernelLog) read() ([]string, error) {
 			continue
 		case err != nil:
 			return out, fmt.Errorf("read kernel log: %w", err)
+		case n == 0: // a log has no end; something else stands in its place
+			return out, errors.New("read kernel log: it is no kernel log")
 		}
 		if text, ok := parseRecord(string(buf[:n])); ok {
 			out = append(out, text)

@@ -28,11 +28,20 @@ const (
 // answered with an error when the host was recorded; they answer so again.
 // Symbolic links are followed within the tree only.
 func OpenTree(name string) (*Root, error) {
+	t, err := OpenTreeFS(name)
+	if err != nil {
+		return nil, err
+	}
+	return New(t), nil
+}
+
+// OpenTreeFS is the bare tree of OpenTree, for what lays something over it.
+func OpenTreeFS(name string) (FS, error) {
 	t, err := openTree(name)
 	if err != nil {
 		return nil, fmt.Errorf("open recorded host %s: %w", name, err)
 	}
-	return New(t), nil
+	return t, nil
 }
 
 func openTree(name string) (*tree, error) {
@@ -69,6 +78,10 @@ func (t *tree) finish() error {
 }
 
 func (t *tree) loadFolder(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir) // WalkDir does not enter a link
+	if err != nil {
+		return bare(err)
+	}
 	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -1,0 +1,216 @@
+package cli
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lastgood/internal/report"
+	"lastgood/internal/snapshot"
+	"lastgood/probes"
+)
+
+var update = flag.Bool("update", false, "rewrite the generated documents")
+
+// TestDocs keeps the generated documents what the declarations say.
+func TestDocs(t *testing.T) {
+	for name, text := range map[string]string{
+		"kinds.md":             kindsPage(t),
+		"probes.md":            probesPage(),
+		"snapshot.schema.json": schemaOf(t, snapshot.Snapshot{}, snapshot.Schema, "One collection on one boot."),
+		"report.schema.json":   schemaOf(t, report.Report{}, report.Schema, "One comparison with its verdict."),
+	} {
+		path := filepath.Join("..", "..", "docs", name)
+		if *update {
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		have, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(string(have), text); d != "" {
+			t.Errorf("docs/%s is out of date; rewrite it with `go test ./internal/cli -run Docs -update` (-have +want):\n%s", name, d)
+		}
+	}
+}
+
+// kindsPage lists every kind with its attributes and rules.
+func kindsPage(t *testing.T) string {
+	t.Helper()
+	all, err := kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("# Kinds, attributes, rules\n\nGenerated from the declarations. Everything that lastgood observes is a subject of one of these kinds. A rule's numbers\n" +
+		"and severity can be changed by its code in `/etc/lastgood/lastgood.yaml`. Attributes of noise *sampled* or *ambient* are\nnever compared by value; *evidence* only explains.\n")
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		k := all[name]
+		fmt.Fprintf(&b, "\n## %s\n\n%s", k.Name, k.Doc)
+		if k.Required {
+			b.WriteString(" Where one that was measured at the last good boot cannot be measured, the verdict is incomplete.")
+		}
+		b.WriteString("\n\n| attribute | unit | better | noise | meaning |\n|---|---|---|---|---|\n")
+		for _, a := range k.Attrs {
+			noise := a.Noise
+			if noise == snapshot.Exact {
+				noise = "exact"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", a.Name, a.Unit, a.Better, noise, a.Doc)
+		}
+		if len(k.Rules) > 0 {
+			b.WriteString("\n| rule | fires on | severity | class |\n|---|---|---|---|\n")
+		}
+		for _, r := range k.Rules {
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Code, ruleText(&r), r.Severity, r.Class)
+		}
+	}
+	return b.String()
+}
+
+func ruleText(r *snapshot.Rule) string {
+	text := map[snapshot.Trigger]string{
+		snapshot.OnMissing: "the subject is gone", snapshot.OnNew: "the subject is new",
+		snapshot.OnMoved: "any exact number changed on the same kernel build",
+	}[r.On]
+	if text == "" {
+		text = fmt.Sprintf("`%s` %s", r.Attr, map[snapshot.Trigger]string{
+			snapshot.OnBecomes: "becomes " + strings.Join(r.To, " or "), snapshot.OnChanged: "changed", snapshot.OnWorse: "is worse",
+			snapshot.OnBetter: "is better", snapshot.OnGrowth: fmt.Sprintf("grew to ×%g or more, by %g or more", r.Ratio, r.Floor),
+			snapshot.OnHeadroom: fmt.Sprintf("has less than %g %% of its limit left and had more", r.Share*100), snapshot.OnAbove: "is above its limit and was not",
+		}[r.On])
+	}
+	if len(r.From) > 0 {
+		text += ", from " + strings.Join(r.From, " or ")
+	}
+	for _, attr := range slices.Sorted(maps.Keys(r.Where)) {
+		text += fmt.Sprintf(", where `%s` is %s", attr, r.Where[attr])
+	}
+	return text
+}
+
+// probesPage lists the built-in families.
+func probesPage() string {
+	var b strings.Builder
+	b.WriteString("# Built-in probes\n\nGenerated from the catalogue. A *deduction* probe tells whether the verifier proves that a block is never reached; a *merge* probe\n" +
+		"whether it sees that paths are equal in all that matters; a *limit* probe stands on one side of a limit; a *datapath* probe\nlooks like a real program.\n")
+	for _, f := range probes.Families() {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n*%s*; rests on %s", f.Name, f.Doc, f.Shape, f.Rests)
+		if f.Since != "" {
+			fmt.Fprintf(&b, "; kernel %s or later", f.Since)
+		}
+		b.WriteString("\n\n")
+		for _, c := range f.Cases {
+			fmt.Fprintf(&b, "- `%s`: %s\n", c.Name, c.Doc)
+		}
+	}
+	return b.String()
+}
+
+// schemaOf is a JSON schema (2020-12) of what encoding/json makes of v.
+func schemaOf(t *testing.T, v any, id, about string) string {
+	t.Helper()
+	g := schemaMaker{defs: map[string]any{}}
+	root := g.object(reflect.TypeOf(v))
+	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	root["$id"] = id
+	root["description"] = about + " Fields may be added within a version; readers pass over those that they do not know."
+	root["properties"].(map[string]any)["schema"] = map[string]any{"const": id}
+	root["$defs"] = g.defs
+	b, err := json.MarshalIndent(root, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b) + "\n"
+}
+
+type schemaMaker struct{ defs map[string]any }
+
+var plainTypes = map[reflect.Type]map[string]any{
+	reflect.TypeFor[time.Time]():         {"type": "string", "format": "date-time"},
+	reflect.TypeFor[snapshot.Value]():    {"description": "a number, a text, a truth value or a set of texts", "type": []string{"number", "string", "boolean", "array", "object"}},
+	reflect.TypeFor[snapshot.Verdict]():  {"enum": []snapshot.Verdict{snapshot.Good, snapshot.Regressed, snapshot.Incomplete, snapshot.Invalid, snapshot.Learned}},
+	reflect.TypeFor[snapshot.Outcome]():  {"enum": []snapshot.Outcome{snapshot.Measured, snapshot.Unsupported, snapshot.Inconclusive, snapshot.Skipped}},
+	reflect.TypeFor[snapshot.Severity](): {"enum": []snapshot.Severity{snapshot.Critical, snapshot.Warning, snapshot.Info}},
+	reflect.TypeFor[snapshot.Class]():    {"enum": []snapshot.Class{snapshot.ClassKernel, snapshot.ClassConfig, snapshot.ClassObject, snapshot.ClassHardware, snapshot.ClassService, snapshot.ClassTool, snapshot.ClassIdentity}},
+}
+
+func (g *schemaMaker) of(t reflect.Type) map[string]any {
+	if s, ok := plainTypes[t]; ok {
+		return s
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return g.of(t.Elem())
+	case reflect.Slice:
+		return map[string]any{"type": "array", "items": g.of(t.Elem())}
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": g.of(t.Elem())}
+	case reflect.String:
+		return map[string]any{"type": "string"}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		return map[string]any{"type": "integer"}
+	case reflect.Float64:
+		return map[string]any{"type": "number"}
+	}
+	if _, done := g.defs[t.Name()]; !done {
+		g.defs[t.Name()] = nil // ends a type that holds itself
+		g.defs[t.Name()] = g.object(t)
+	}
+	return map[string]any{"$ref": "#/$defs/" + t.Name()}
+}
+
+func (g *schemaMaker) object(t reflect.Type) map[string]any {
+	props := map[string]any{}
+	required := []string{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		props[name] = g.of(f.Type)
+		if options == "" {
+			required = append(required, name)
+		}
+	}
+	return map[string]any{"type": "object", "properties": props, "required": required}
+}
+
+// TestSchemaTellsTheTruth holds a real report and snapshot against the schemas'
+// required fields.
+func TestSchemaTellsTheTruth(t *testing.T) {
+	snap := &snapshot.Snapshot{Tool: tool(), Subjects: []snapshot.Subject{{Kind: "a", ID: "b", Outcome: snapshot.Measured}}}
+	b, err := snap.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc, schema map[string]any
+	if err := json.Unmarshal(b, &doc); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(schemaOf(t, snapshot.Snapshot{}, snapshot.Schema, "")), &schema); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range schema["required"].([]any) {
+		if _, ok := doc[name.(string)]; !ok {
+			t.Errorf("a snapshot has no %s", name)
+		}
+	}
+	for name := range doc {
+		if _, ok := schema["properties"].(map[string]any)[name]; !ok {
+			t.Errorf("the schema has no %s", name)
+		}
+	}
+}
