@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
 
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
@@ -86,6 +87,15 @@ func (c *censor) readLockdown(ctx context.Context, h source.Host) {
 	if _, rest, ok := strings.Cut(text, "["); ok {
 		c.locked, _, _ = strings.Cut(rest, "]")
 	}
+}
+
+// release is the running kernel's, as uname gives it.
+func (c *censor) release() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
 }
 
 // lockdown is a line of evidence, or "" where nothing is locked down.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -29,24 +28,46 @@ const (
 	maxEvidence = 24
 	// maxUnclear bounds how many unclear helpers keep their own line.
 	maxUnclear = 32
-	// slowLoad is far above what a load of two instructions takes (10 µs). Before
-	// 6.2 the kernel looks an attach target up by walking all its symbols, 20 ms at
-	// a time (60443c88f3a8), and two hundred such loads are not to be had.
-	slowLoad = time.Millisecond
 )
+
+// quickTargets is the kernel version that looks an attach target up by search.
+// Before it the kernel walks all its symbols, 20 ms at a time (60443c88f3a8), and
+// two hundred such loads are not to be had. It goes by the version, though a
+// distribution may have taken the change earlier, for what is asked must not
+// depend on how fast a machine is today.
+var quickTargets = [2]int{6, 2}
 
 // subject asks for the type itself and, where it is there, for each helper.
 func (p *progType) subject(c *censor) snapshot.Subject {
 	label := "program type " + p.name
 	try, t := p.prepare(c)
-	if t.answer == unclear && t.line == "" {
-		var took time.Duration
-		t, took = c.timed(try, p.understood)
-		if t.answer == yes && !p.noHelpers {
-			return p.helpers(c, answered(p.id(), label, t), try, took)
-		}
+	if t.answer != unclear || t.line != "" {
+		return answered(p.id(), label, t)
 	}
-	return answered(p.id(), label, t)
+	errno, log := c.trier().Prog(try)
+	t = answerProgram(errno, log)
+	if p.understood != "" && strings.Contains(log, p.understood) {
+		t.answer = yes
+	}
+	s := answered(p.id(), label, t)
+	switch {
+	case t.answer != yes || p.noHelpers:
+	case try.BTFID != 0 && p.typ != ebpf.StructOps && releaseBefore(c.release(), quickTargets):
+		s.Set(featEvidence, snapshot.Text("helpers were not asked: before 6.2 each load of this type takes the kernel 20 ms"))
+	default:
+		return p.helpers(c, s, try)
+	}
+	return s
+}
+
+// releaseBefore reports whether a kernel release is of a version before v; one
+// that is no version is not.
+func releaseBefore(release string, v [2]int) bool {
+	var have [2]int
+	if n, err := fmt.Sscanf(release, "%d.%d", &have[0], &have[1]); n != 2 || err != nil {
+		return false
+	}
+	return slices.Compare(have[:], v[:]) < 0
 }
 
 // prepare makes the load of a trivial program of the type. An answer that has a
@@ -70,33 +91,8 @@ func (p *progType) prepare(c *censor) (loader.TryProg, told) {
 	return try, told{}
 }
 
-// timed loads try and returns the answer and how long the quicker of two loads took.
-func (c *censor) timed(try loader.TryProg, understood string) (told, time.Duration) {
-	var t told
-	took := time.Hour
-	for range 2 {
-		start := time.Now()
-		errno, log := c.trier().Prog(try)
-		took = min(took, time.Since(start))
-		t = answerProgram(errno, log)
-		if understood != "" && strings.Contains(log, understood) {
-			t.answer = yes
-		}
-		if took < slowLoad {
-			break
-		}
-	}
-	return t, took
-}
-
 // helpers asks for each helper that the kernel knows.
-func (p *progType) helpers(c *censor, s snapshot.Subject, try loader.TryProg, took time.Duration) snapshot.Subject {
-	if took > slowLoad {
-		err := fmt.Errorf("not asked: looking up the attach target makes one load take %v on this kernel", took.Round(time.Millisecond))
-		s.Fail(featNotRefused, err)
-		s.Fail(featUnclear, err)
-		return s
-	}
+func (p *progType) helpers(c *censor, s snapshot.Subject, try loader.TryProg) snapshot.Subject {
 	var said tally
 	b := newBurst(try, c.callHelper, c.logLevel())
 	defer b.close()

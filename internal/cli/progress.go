@@ -14,19 +14,26 @@ type progress struct {
 	mu    sync.Mutex
 	s     *session
 	start time.Time
+	last  time.Time // when the line was drawn last
 	drawn bool
 }
 
-const quietFor = time.Second
+// quietFor is how long a job goes on in silence, and redraw how often the line is
+// drawn afterwards.
+const (
+	quietFor = time.Second
+	redraw   = 100 * time.Millisecond
+)
 
 func newProgress(s *session) *progress { return &progress{s: s, start: time.Now()} }
 
 func (p *progress) show(at collect.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.s.env.ErrTTY || p.s.quiet || time.Since(p.start) < quietFor || at.Total == 0 {
+	if !p.s.env.ErrTTY || p.s.quiet || time.Since(p.start) < quietFor || time.Since(p.last) < redraw || at.Total == 0 {
 		return
 	}
+	p.last = time.Now()
 	const cells = 24
 	full := cells * at.Done / at.Total
 	fmt.Fprintf(p.s.env.Err, "\r\x1b[K[%s%s] %d of %d  %s", strings.Repeat("#", full), strings.Repeat(".", cells-full), at.Done, at.Total, at.Now)

@@ -76,7 +76,7 @@ func (p *page) line(lead string, st style, text string) {
 	indent := utf8.RuneCountInString(lead)
 	for i, l := range wrap(clean(text), p.width-indent) {
 		if i > 0 {
-			lead = strings.Repeat(" ", indent)
+			lead, st = strings.Repeat(" ", indent), plain
 		}
 		if l == "" {
 			p.write(strings.TrimRight(p.paint(strings.TrimRight(lead, " "), st), " ") + "\n")

@@ -1,0 +1,314 @@
+package hw
+
+import (
+	"context"
+	"errors"
+	"path"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"lastgood/internal/snapshot"
+	"lastgood/internal/source"
+	"lastgood/internal/sysfs"
+)
+
+const diskKind = "hw.disk"
+
+var _ = catalogue.Add(source.Source{
+	Name: "disk",
+	Doc: `whole disks, by what they are
+
+Reads /sys/block. Left out is what is no disk of this host: block devices without
+a device behind them (loop, ram, zram, md, dm, nbd, drbd, bcache), rbd, which are
+network images, optical and floppy drives, whose medium comes and goes, the boot
+and RPMB areas of eMMC, and the hidden paths of NVMe multipath.`,
+	Kinds: []snapshot.Kind{disk},
+	Read: func(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
+		subjects, err := scan(ctx, h, blockFolder, diskKind, (*device).readDisk)
+		crossCheckDisks(h, subjects)
+		return subjects, err
+	},
+})
+
+const blockFolder = "/sys/block"
+
+var disk = snapshot.Kind{
+	Name: diskKind,
+	Doc: `a whole disk, known by its serial number (NVMe), that of its bridge (USB), its WWID or its serial number (all others), or, where another
+disk bears the same or it has none, by where it sits`,
+	Required: true,
+	Attrs: []snapshot.Attr{
+		{Name: "name", Doc: "what the kernel calls it today"},
+		{Name: "model", Doc: "model"},
+		{Name: "serial", Doc: "serial number"},
+		{Name: "wwid", Doc: "world-wide identifier (SCSI page 0x83, NVMe namespace)"},
+		{Name: "firmware", Doc: "firmware revision"},
+		{Name: "size_bytes", Unit: snapshot.Bytes, Better: snapshot.HigherBetter, Doc: "capacity"},
+		{Name: "logical_block_bytes", Unit: snapshot.Bytes, Doc: "logical block size"},
+		{Name: "ro", Doc: "yes where it cannot be written"},
+		{Name: "rotational", Doc: "yes where it has platters, or says so"},
+		{Name: "removable", Doc: "yes where its medium can be taken out"},
+		{Name: "driver", Doc: "driver of the controller or bridge that it is reached by"},
+		{Name: "location", Noise: snapshot.Evidence, Doc: "controller, port and unit"},
+		{Name: "aliases", Noise: snapshot.Evidence, Doc: "all that it can be known by"},
+	},
+	Rules: []snapshot.Rule{
+		{Code: "disk-missing", On: snapshot.OnMissing, Where: map[string]string{"removable": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+			Message: "disk {name} is gone", Hint: "look for its controller and its driver in the kernel's log"},
+		{Code: "disk-removable-missing", On: snapshot.OnMissing, Severity: snapshot.Info, Class: snapshot.ClassHardware, Message: "disk {name} is gone; it is removable, or did not say"},
+		{Code: "disk-new", On: snapshot.OnNew, Severity: snapshot.Info, Class: snapshot.ClassHardware, Message: "disk {name} is new"},
+		{Code: "disk-renamed", On: snapshot.OnChanged, Attr: "name", Severity: snapshot.Info, Class: snapshot.ClassHardware,
+			Message: "same disk: was {old}, is {new}; it matters only to what names it {old}", Hint: "name disks by UUID or by /dev/disk/by-id"},
+		{Code: "disk-read-only", On: snapshot.OnBecomes, Attr: "ro", From: []string{"no"}, To: []string{"yes"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+			Message: "disk {name} is read-only now"},
+		{Code: "disk-shrank", On: snapshot.OnWorse, Attr: "size_bytes", Where: map[string]string{"removable": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+			Message: "disk {name} has {new}, had {old}"},
+		{Code: "disk-block-size-changed", On: snapshot.OnChanged, Attr: "logical_block_bytes", Where: map[string]string{"removable": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+			Message: "disk {name} has logical blocks of {new}, had {old}: its partitions and file systems cannot be read"},
+		{Code: "disk-driver-changed", On: snapshot.OnChanged, Attr: "driver", Severity: snapshot.Warning, Class: snapshot.ClassKernel,
+			Message: "disk {name} is reached by {new}, was by {old}"},
+		{Code: "disk-firmware-changed", On: snapshot.OnChanged, Attr: "firmware", Severity: snapshot.Info, Class: snapshot.ClassHardware,
+			Message: "the firmware of disk {name} is {new}, was {old}"},
+		{Code: "disk-wwid-changed", On: snapshot.OnChanged, Attr: "wwid", Severity: snapshot.Warning, Class: snapshot.ClassKernel,
+			Message: "the WWID of disk {name} is {new}, was {old}; its names under /dev/disk/by-id change with it"},
+		{Code: "disk-replaced", On: snapshot.OnChanged, Attr: "model", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "another disk is where {name} was: was {old}, is {new}"},
+	},
+}
+
+// notDisks are names of block devices that have a device behind them and are
+// still none of this host's disks.
+var notDisks = regexp.MustCompile(`^(sr|fd|rbd|scd)[0-9]+$|^mmcblk[0-9]+(boot[0-9]+|rpmb|gp[0-9]+)$`)
+
+// sectorBytes is what the size attribute counts in, whatever the block size.
+const sectorBytes = 512
+
+func (d *device) readDisk() bool {
+	if notDisks.MatchString(d.name) {
+		return false
+	}
+	real, err := d.root.Exists(d.ctx, d.dir, "device")
+	if err != nil {
+		d.doubt(err)
+		real = true
+	}
+	hidden, err := d.root.Attr(d.ctx, d.dir, "hidden")
+	if !real || (err == nil && hidden == "1") {
+		return false
+	}
+	d.Set("name", snapshot.Text(d.name))
+	d.number("size_bytes", sectorBytes, "size")
+	d.number("logical_block_bytes", 1, "queue", "logical_block_size")
+	d.flag("ro", "ro")
+	d.flag("removable", "removable")
+	d.flag("rotational", "queue", "rotational")
+	d.keepFirst("firmware", []string{"device", "firmware_rev"}, []string{"device", "rev"}, []string{"device", "fwrev"})
+	model := d.keepFirst("model", []string{"device", "model"}, []string{"device", "name"})
+	at := d.controllerFolder()
+	d.settle(at)
+	d.Parent = d.hangsOn(at)
+	d.diskIdentity(model)
+	if drv, err := d.driverAbove(path.Dir(at)); err != nil {
+		d.Fail("driver", err)
+	} else {
+		d.Set("driver", snapshot.Text(drv))
+	}
+	d.Label = d.name
+	if model != "" {
+		d.Label = model + " (" + d.name + ")"
+	}
+	return true
+}
+
+// keepFirst sets the first of several attributes that is there: each kind of disk
+// has its own file for it.
+func (d *device) keepFirst(name string, files ...[]string) string {
+	for _, f := range files {
+		if s := d.keep(name, f...); s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// controllerFolder is the disk's folder, for a disk of NVMe multipath the one that
+// it would have on its first controller: the disk itself hangs on none.
+func (d *device) controllerFolder() string {
+	if !strings.HasPrefix(d.dir, "/sys/devices/virtual/nvme-subsystem/") {
+		return d.dir
+	}
+	names, err := d.root.List(d.ctx, path.Dir(d.dir))
+	if err != nil {
+		d.doubt(err)
+		return d.dir
+	}
+	for _, n := range names {
+		if nvmeController.MatchString(n) {
+			if t, err := d.root.Target(d.ctx, path.Dir(d.dir), n); err == nil {
+				return path.Join(t, d.name)
+			}
+		}
+	}
+	return d.dir
+}
+
+var (
+	nvmeController = regexp.MustCompile(`^nvme[0-9]+$`)
+	nvmeDisk       = regexp.MustCompile(`^nvme[0-9]+n[0-9]+$`)
+)
+
+// diskIdentity gathers the aliases. A kernel may change its mind about a WWID, and
+// then the disk must not look lost. For NVMe the serial number, which every drive
+// has, comes first: NVME_QUIRK_BOGUS_NID gives a drive another WWID. A USB disk has
+// a WWID and a serial number under uas and may have neither under usb-storage
+// (skip_vpd_pages), so that it is known by its bridge's serial number or its socket.
+func (d *device) diskIdentity(model string) {
+	switch {
+	case nvmeDisk.MatchString(d.name):
+		d.aliasSerial("nvme", model, "/"+namespace(d.dir))
+		d.aliasWWID()
+	case onUSB(d.dir):
+		d.alias("usb", d.bridgeSerial())
+		d.diskSerial()
+		d.wwid()
+	default:
+		d.aliasWWID()
+		d.aliasSerial("serial", model, "")
+	}
+	place := "at:" + d.place
+	d.place = place + "/" + joinWords(model)
+	d.Set("aliases", snapshot.List(append(d.aliases[:len(d.aliases):len(d.aliases)], place)...))
+}
+
+// aliasSerial makes the serial number an alias, together with the model, within
+// which it counts.
+func (d *device) aliasSerial(kind, model, unit string) {
+	serial, err := d.diskSerial()
+	d.doubt(err)
+	if !junk(serial) {
+		d.alias(kind, joinWords(model, serial)+unit)
+	}
+}
+
+func (d *device) aliasWWID() {
+	wwid, err := d.wwid()
+	d.doubt(err)
+	if _, number, _ := strings.Cut(wwid, "."); !junk(number) {
+		d.alias("wwid", joinWords(wwid))
+	}
+}
+
+// bridgeSerial names a USB disk by the serial number of the USB device and its unit.
+func (d *device) bridgeSerial() string {
+	for dir := d.dir; len(dir) > len("/sys/devices"); dir = path.Dir(dir) {
+		if !usbPort.MatchString(path.Base(dir)) {
+			continue
+		}
+		var words []string
+		for _, f := range []string{"idVendor", "idProduct", "serial"} {
+			s, err := d.root.Attr(d.ctx, dir, f)
+			if err != nil && !sysfs.Absent(err) {
+				d.doubt(err)
+			}
+			words = append(words, s)
+		}
+		if junk(words[2]) {
+			return ""
+		}
+		return joinWords(words...) + "/" + path.Base(d.place)
+	}
+	return ""
+}
+
+func namespace(dir string) string { return submatch(path.Base(dir), false) }
+
+// diskSerial reads the serial number and sets it: an attribute for NVMe, virtio and
+// MMC, SCSI page 0x80 as the kernel keeps it for the rest.
+func (d *device) diskSerial() (string, error) {
+	serial, err := d.first("serial", "device/serial")
+	if serial == "" && err == nil {
+		var page []byte
+		page, err = d.root.Bytes(d.ctx, sysfs.PageSize, d.dir, "device", "vpd_pg80")
+		if sysfs.Absent(err) || errors.Is(err, unix.EINVAL) { // EINVAL: the kernel dropped the page
+			err = nil
+		}
+		serial = unitSerial(page)
+	}
+	d.identifier("serial", serial, err)
+	return serial, err
+}
+
+// first reads the first of several attributes that is there and not blank.
+func (d *device) first(files ...string) (string, error) {
+	for _, f := range files {
+		s, err := d.root.Attr(d.ctx, d.dir, f)
+		if err != nil && !sysfs.Absent(err) {
+			return "", err
+		}
+		if s != "" {
+			return strings.Join(strings.Fields(s), " "), nil
+		}
+	}
+	return "", nil
+}
+
+func (d *device) identifier(name, value string, err error) {
+	if err != nil {
+		d.Fail(name, err)
+	} else if value != "" {
+		d.Set(name, snapshot.Text(value))
+	}
+}
+
+// unitSerial takes the serial number out of a unit serial number page (SPC-4,
+// 7.8.15): byte 1 is the page code, bytes 2 and 3 the length. "" where it is none.
+func unitSerial(page []byte) string {
+	if len(page) < 4 || page[1] != 0x80 {
+		return ""
+	}
+	n := int(page[2])<<8 | int(page[3])
+	s := string(page[4:min(4+n, len(page))])
+	for _, r := range s {
+		if r < ' ' || r > '~' {
+			return ""
+		}
+	}
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// wwid reads the world-wide identifier and sets it. ENXIO is the kernel's word for
+// a SCSI disk without one (sdev_show_wwid of drivers/scsi/scsi_sysfs.c).
+func (d *device) wwid() (string, error) {
+	s, err := d.first("wwid", "device/wwid", "device/cid")
+	if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EINVAL) {
+		err = nil
+	}
+	d.identifier("wwid", s, err)
+	return s, err
+}
+
+// joinWords makes one word of several texts: an ID without blanks.
+func joinWords(texts ...string) string {
+	return strings.Join(strings.Fields(strings.Join(texts, " ")), "_")
+}
+
+// minSerial is the shortest serial number that is taken for one: bridges report
+// "1", "0000" and the like.
+const minSerial = 5
+
+// countsUp is how many digits in a row make a serial number one that was never
+// set: bridges come with 0123456789ABCDE, 012345678904 and 123456789012.
+const countsUp = 8
+
+// junk reports whether a serial number tells nothing: too short, one character
+// over and over, or digits that count up.
+func junk(s string) bool {
+	s = strings.ToLower(strings.Join(strings.Fields(s), ""))
+	if len(s) < minSerial || strings.Trim(s, s[:1]) == "" {
+		return true
+	}
+	head := s[:min(len(s), countsUp)]
+	return strings.HasPrefix("0123456789", head) || strings.HasPrefix("123456789", head)
+}

@@ -1,0 +1,170 @@
+package hw_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"lastgood/hw"
+	"lastgood/internal/compare"
+	"lastgood/internal/snapshot"
+	"lastgood/internal/source"
+	"lastgood/internal/sysfs/sysfstest"
+)
+
+func judge(t *testing.T, old, new *snapshot.Snapshot) compare.Judgement {
+	t.Helper()
+	kinds, err := source.Kinds(hw.Sources())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compare.Judge(old, new, kinds, compare.Policy{})
+}
+
+// brief is a finding in a line: severity, code, subject and what is behind it.
+func brief(findings []snapshot.Finding) []string {
+	out := []string{}
+	for _, f := range findings {
+		line := fmt.Sprintf("%s %s %s", f.Severity, f.Code, f.Subject.ID)
+		for _, b := range f.Behind {
+			line += " + " + b.ID
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func TestDriftBetweenHosts(t *testing.T) {
+	const usb = "pci0000:00/02.0/00.0/usb/"
+	cases := []struct {
+		name, old, new string
+		verdict        snapshot.Verdict
+		want           []string
+	}{
+		{"nothing but the kernel", "full61", "full612", snapshot.Good, nil},
+		{"nothing at all", "full612", "full612", snapshot.Good, nil},
+		{"an NVMe more in an earlier slot", "shiftA", "shiftB", snapshot.Good, []string{
+			"info disk-new nvme:QEMU_NVMe_Ctrl_NEWDRIVE01/ns1",
+			"info disk-renamed nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1",
+			"info pci-new pci0000:00/03.0",
+			"info pci-new pci0000:00/03.0/00.0",
+		}},
+		{"the same, taken out", "shiftB", "shiftA", snapshot.Regressed, []string{
+			"critical pci-missing pci0000:00/03.0 + nvme:QEMU_NVMe_Ctrl_NEWDRIVE01/ns1 + pci0000:00/03.0/00.0 + pci0000:00/03.0/00.0/nvme/Composite",
+			"info disk-renamed nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1",
+		}},
+		{"uas is missing", "usb-base", "usb-nouas", snapshot.Regressed, []string{
+			"critical usb-driver-lost " + usb + "2/46f4:0003 + at:" + usb + "2/1.0/0:0:0/RTL9210B-CG",
+			"info disk-renamed usb:46f4_0001_AA00000000000489/0:0:0",
+		}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			old := take(t.Context(), t, open(t, c.old, &sysfstest.FS{}))
+			new := take(t.Context(), t, open(t, c.new, &sysfstest.FS{}))
+			j := judge(t, old, new)
+			if d := cmp.Diff(append([]string{}, c.want...), brief(j.Findings)); d != "" || j.Verdict != c.verdict {
+				t.Errorf("verdict %s, want %s; findings (-want +got):\n%s", j.Verdict, c.verdict, d)
+			}
+			if len(j.Gaps) > 0 {
+				t.Errorf("gaps: %v", j.Gaps)
+			}
+		})
+	}
+}
+
+const (
+	sataDisk = "/sys/devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda"
+	nvmeDisk = "/sys/devices/pci0000:00/0000:00:04.0/0000:03:00.0/nvme/nvme0/nvme0n1"
+	nvmePCI  = "/sys/devices/pci0000:00/0000:00:04.0/0000:03:00.0"
+	nic      = "/sys/devices/pci0000:00/0000:00:05.0/0000:04:00.0/net/eth0"
+)
+
+// What is changed on a host, and what lastgood makes of it.
+func TestFaults(t *testing.T) {
+	cases := []struct {
+		name    string
+		faults  *sysfstest.FS
+		verdict snapshot.Verdict
+		want    []string
+		gap     string // a part of a gap that must be told; "" wants none
+	}{
+		{"a disk is gone", &sysfstest.FS{Removed: []string{"/sys/block/sda", sataDisk}}, snapshot.Regressed,
+			[]string{"critical disk-missing wwid:naa.50014ee2b5a8f3c1"}, ""},
+		{"a disk vanishes while it is read", &sysfstest.FS{Gone: []string{sataDisk}}, snapshot.Regressed,
+			[]string{"critical disk-missing wwid:naa.50014ee2b5a8f3c1"}, ""},
+		{"the disks cannot be listed", &sysfstest.FS{Errs: map[string]error{"/sys/block": unix.EIO}}, snapshot.Incomplete,
+			nil, "list /sys/block: input/output error"},
+		{"the interfaces cannot be listed", &sysfstest.FS{Errs: map[string]error{"/sys/class/net": unix.EIO}}, snapshot.Incomplete,
+			nil, "list /sys/class/net"},
+		{"a WWID cannot be read", &sysfstest.FS{Errs: map[string]error{sataDisk + "/device/wwid": unix.EIO}}, snapshot.Incomplete,
+			nil, "identify sda"},
+		{"a WWID hangs", &sysfstest.FS{Hang: []string{sataDisk + "/device/wwid"}}, snapshot.Incomplete,
+			nil, "no answer"},
+		{"a serial number cannot be read, beside a WWID", &sysfstest.FS{Errs: map[string]error{sataDisk + "/device/vpd_pg80": unix.EIO}}, snapshot.Good,
+			nil, "serial"},
+		{"a serial number that a drive is known by cannot be read", &sysfstest.FS{Errs: map[string]error{nvmeDisk + "/device/serial": unix.EIO}}, snapshot.Incomplete,
+			nil, "identify nvme0n1"},
+		{"a disk's link cannot be read", &sysfstest.FS{Errs: map[string]error{"/sys/block/sda": unix.EIO}}, snapshot.Incomplete,
+			nil, "readlink /sys/block/sda"},
+		{"the size cannot be read", &sysfstest.FS{Errs: map[string]error{sataDisk + "/size": unix.EIO}}, snapshot.Incomplete,
+			nil, "size_bytes"},
+		{"the size hangs", &sysfstest.FS{Hang: []string{sataDisk + "/size"}}, snapshot.Incomplete,
+			nil, "no answer"},
+		{"a firmware revision cannot be read", &sysfstest.FS{Errs: map[string]error{sataDisk + "/device/rev": unix.EAGAIN}}, snapshot.Good,
+			nil, "firmware"},
+		{"a disk is read-only", &sysfstest.FS{Files: map[string]string{sataDisk + "/ro": "1\n"}}, snapshot.Regressed,
+			[]string{"critical disk-read-only wwid:naa.50014ee2b5a8f3c1"}, ""},
+		{"a disk shrank", &sysfstest.FS{Files: map[string]string{sataDisk + "/size": "8\n"}}, snapshot.Regressed,
+			[]string{"critical disk-shrank wwid:naa.50014ee2b5a8f3c1"}, ""},
+		{"a disk has other blocks", &sysfstest.FS{Files: map[string]string{sataDisk + "/queue/logical_block_size": "4096\n"}}, snapshot.Regressed,
+			[]string{"critical disk-block-size-changed wwid:naa.50014ee2b5a8f3c1"}, ""},
+		{"a drive's namespace id is bogus now", &sysfstest.FS{Files: map[string]string{nvmeDisk + "/wwid": "eui.0025385b71b00001\n"}}, snapshot.Good,
+			[]string{"warning disk-wwid-changed nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1"}, ""},
+		{"a function has no driver and its disk is gone",
+			&sysfstest.FS{Removed: []string{nvmePCI + "/driver", "/sys/block/nvme0n1", nvmeDisk, "/sys/class/hwmon/hwmon0"}}, snapshot.Regressed,
+			[]string{"critical pci-driver-lost pci0000:00/04.0/00.0 + nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1 + pci0000:00/04.0/00.0/nvme/Composite"}, ""},
+		{"a driver cannot be told", &sysfstest.FS{Errs: map[string]error{nvmePCI + "/driver": unix.EIO}}, snapshot.Good,
+			nil, "driver"},
+		{"a function is handed to a virtual machine",
+			&sysfstest.FS{Links: map[string]string{nvmePCI + "/driver": "../../../../bus/pci/drivers/vfio-pci"}}, snapshot.Good,
+			[]string{"warning disk-driver-changed nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1"}, ""},
+		{"an interface is gone", &sysfstest.FS{Removed: []string{"/sys/class/net/eth0", nic}}, snapshot.Regressed,
+			[]string{"critical nic-missing at:pci0000:00/05.0/00.0"}, ""},
+		{"a sensor is hot", &sysfstest.FS{Files: map[string]string{nvmePCI + "/nvme/nvme0/hwmon0/temp1_input": "88850\n"}}, snapshot.Good,
+			[]string{"warning sensor-hot pci0000:00/04.0/00.0/nvme/Composite"}, ""},
+		{"a sensor raves", &sysfstest.FS{Files: map[string]string{nvmePCI + "/nvme/nvme0/hwmon0/temp1_input": "3892314000\n"}}, snapshot.Good, nil, ""},
+		{"a sensor gives EAGAIN", &sysfstest.FS{Errs: map[string]error{nvmePCI + "/nvme/nvme0/hwmon0/temp1_input": unix.EAGAIN}}, snapshot.Good, nil, ""},
+		{"the firmware is another", &sysfstest.FS{Files: map[string]string{"/sys/class/dmi/id/bios_version": "9.9\n", "/sys/class/dmi/id/bios_date": "01/01/2027\n"}}, snapshot.Good,
+			[]string{"info firmware-changed machine"}, ""},
+		{"there is no hardware of a kind", &sysfstest.FS{Gone: []string{"/sys/class/hwmon", "/sys/class/thermal", "/sys/bus/usb"}}, snapshot.Good, []string{
+			"info usb-missing pci0000:00/02.0/00.0/usb/1/46f4:0001", "info usb-missing pci0000:00/02.0/00.0/usb/2/46f4:0003",
+			"info usb-missing pci0000:00/02.0/00.0/usb/3/0525:a4a2", "info sensor-missing pci0000:00/04.0/00.0/nvme/Composite",
+		}, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Cleanup(c.faults.Release)
+			old := take(t.Context(), t, open(t, "full61", &sysfstest.FS{}))
+			new := take(t.Context(), t, open(t, "full61", c.faults))
+			j := judge(t, old, new)
+			got, want := brief(j.Findings), append([]string{}, c.want...)
+			slices.Sort(got)
+			slices.Sort(want)
+			if d := cmp.Diff(want, got); d != "" || j.Verdict != c.verdict {
+				t.Errorf("verdict %s, want %s; findings (-want +got):\n%s", j.Verdict, c.verdict, d)
+			}
+			var told []string
+			for _, g := range j.Gaps {
+				told = append(told, g.Reason)
+			}
+			if all := strings.Join(told, "\n"); !strings.Contains(all, c.gap) || (c.gap == "") != (all == "") {
+				t.Errorf("gaps %q, want one with %q", told, c.gap)
+			}
+		})
+	}
+}

@@ -1,0 +1,94 @@
+package hw_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lastgood/internal/snapshot"
+	"lastgood/internal/sysfs"
+	"lastgood/internal/sysfs/sysfstest"
+)
+
+// shapes is a host of what the recorded ones do not have: NVMe multipath, a disk
+// without a device, an optical drive, an SR-IOV function, a port with a number.
+func shapes() *sysfstest.FS {
+	const (
+		pci    = "/sys/devices/pci0000:00/0000:00:01.0"
+		subsys = "/sys/devices/virtual/nvme-subsystem/nvme-subsys0"
+	)
+	return &sysfstest.FS{
+		Links: map[string]string{
+			"/sys/block/nvme0n1":                              "../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1",
+			"/sys/block/nvme0c0n1":                            "../devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0/nvme0c0n1",
+			"/sys/block/loop0":                                "../devices/virtual/block/loop0",
+			"/sys/block/sr0":                                  "../devices/pci0000:00/0000:00:1f.2/block/sr0",
+			subsys + "/nvme0":                                 "../../../pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0",
+			subsys + "/nvme0n1/device":                        "../../nvme-subsys0",
+			pci + "/0000:01:00.0/driver":                      "../../../../bus/pci/drivers/nvme",
+			pci + "/0000:01:00.0/nvme/nvme0/nvme0c0n1/device": "../../nvme0",
+			"/sys/class/net/ens1f0v0":                         "../../devices/pci0000:00/0000:00:02.0/0000:02:10.0/net/ens1f0v0",
+			"/sys/class/net/ens1f1":                           "../../devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1",
+			"/sys/class/net/br0":                              "../../devices/virtual/net/br0",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:10.0/net/ens1f0v0/device": "../..",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:10.0/physfn":              "../0000:02:00.0",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1/device":   "../..",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/driver":              "../../../../bus/pci/drivers/mlx4_core",
+		},
+		Files: map[string]string{
+			subsys + "/serial":                                    "S4EVNF0M123456  \n",
+			subsys + "/model":                                     "Samsung SSD 970   \n",
+			subsys + "/nvme0n1/size":                              "2048\n",
+			subsys + "/nvme0n1/hidden":                            "0\n",
+			subsys + "/nvme0n1/ro":                                "2\n",
+			pci + "/0000:01:00.0/vendor":                          "0x144d\n",
+			pci + "/0000:01:00.0/nvme/nvme0/nvme0c0n1/hidden":     "1\n",
+			"/sys/devices/virtual/block/loop0/size":               "0\n",
+			"/sys/devices/pci0000:00/0000:00:1f.2/block/sr0/size": "0\n",
+			"/sys/devices/virtual/net/br0/address":                "00:1b:21:00:00:09\n",
+			"/sys/class/net/bonding_masters":                      "bond0\n",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:10.0/net/ens1f0v0/addr_assign_type": "1\n",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:10.0/net/ens1f0v0/address":          "4a:1b:21:00:00:02\n",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1/address":            "e4:1d:2d:00:00:01\n",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1/addr_assign_type":   "0\n",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1/dev_port":           "1\n",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1/operstate":          "up\n",
+			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1/speed":              "40000\n",
+		},
+	}
+}
+
+func TestShapes(t *testing.T) {
+	snap := take(t.Context(), t, sysfs.New(shapes()))
+	got := []snapshot.Subject{}
+	for _, s := range snap.Subjects {
+		if s.Kind == snapshot.SourceKind {
+			if s.Outcome != snapshot.Measured {
+				t.Errorf("%s: %s", s.ID, s.Reason)
+			}
+			continue
+		}
+		got = append(got, s)
+	}
+	text, list := snapshot.Text[string], snapshot.List
+	want := []snapshot.Subject{
+		{Kind: "hw.disk", ID: "nvme:Samsung_SSD_970_S4EVNF0M123456/ns1", Label: "Samsung SSD 970 (nvme0n1)", Parent: "hw.pci/pci0000:00/01.0/00.0", Outcome: snapshot.Measured,
+			Attrs: snapshot.Attrs{
+				"name": text("nvme0n1"), "model": text("Samsung SSD 970"), "serial": text("S4EVNF0M123456"), "size_bytes": snapshot.Int(2048 * 512), "driver": text("nvme"),
+				"location": text("pci0000:00/01.0/00.0/ns1"), "aliases": list("at:pci0000:00/01.0/00.0/ns1", "nvme:Samsung_SSD_970_S4EVNF0M123456/ns1"),
+			}, Errs: map[string]string{"ro": `read ro: "2" is neither 0 nor 1`}},
+		{Kind: "net.interface", ID: "at:pci0000:00/02.0/10.0", Label: "ens1f0v0", Parent: "hw.pci/pci0000:00/02.0/10.0", Outcome: snapshot.Measured,
+			Attrs: snapshot.Attrs{
+				"name": text("ens1f0v0"), "mac": text("4a:1b:21:00:00:02"), "driver": text("none"), "hotplug": text("yes"),
+				"location": text("pci0000:00/02.0/10.0"), "aliases": list("at:pci0000:00/02.0/10.0"),
+			}},
+		{Kind: "net.interface", ID: "mac:e4:1d:2d:00:00:01", Label: "ens1f1", Parent: "hw.pci/pci0000:00/02.0/00.0", Outcome: snapshot.Measured,
+			Attrs: snapshot.Attrs{
+				"name": text("ens1f1"), "mac": text("e4:1d:2d:00:00:01"), "driver": text("mlx4_core"), "hotplug": text("no"), "operstate": text("up"),
+				"speed_bits": snapshot.Int(int64(40e9)), "location": text("pci0000:00/02.0/00.0/port1"), "aliases": list("at:pci0000:00/02.0/00.0/port1", "mac:e4:1d:2d:00:00:01"),
+			}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("subjects (-want +got):\n%s", d)
+	}
+}
