@@ -13,8 +13,9 @@ makes them dearer.`,
 	"set_callee_state() and prepare_func_exit(); do_refine_retval_range() in kernel/bpf/verifier.c",
 	"5.3",
 	deduction{name: "argument", doc: "an argument of at most 100 is at most 100 in the function",
-		body: then(within(asm.R6, 0, 100), asm.Instructions{asm.Mov.Reg(asm.R1, asm.R6), asm.Call.Label("callee")}),
-		end:  calleeChecks(asm.JGT.Imm(asm.R1, 100, "callee_dead"))},
+		body: then(within(asm.R6, 0, 100), asm.Instructions{asm.Mov.Reg(asm.R1, asm.R6), asm.Call.Label("callee"), asm.JNE.Imm(asm.R0, 0, dead)}),
+		end: asm.Instructions{
+			asm.Mov.Imm(asm.R0, 0).WithSymbol("callee"), asm.JLE.Imm(asm.R1, 100, "callee_end"), asm.Mov.Imm(asm.R0, 1), asm.Return().WithSymbol("callee_end")}},
 	deduction{name: "result", doc: "a function that returns at most 100 returns at most 100",
 		body: asm.Instructions{asm.Mov.Reg(asm.R1, asm.R6), asm.Call.Label("callee"), asm.JGT.Imm(asm.R0, 100, dead)},
 		end:  asm.Instructions{asm.Mov.Reg(asm.R0, asm.R1).WithSymbol("callee"), asm.And.Imm(asm.R0, 63), asm.Return()}},
@@ -27,16 +28,8 @@ makes them dearer.`,
 		body: asm.Instructions{
 			storeImm(-8, 0), asm.Mov.Reg(asm.R1, asm.RFP), asm.Add.Imm(asm.R1, -8), asm.Mov.Imm(asm.R2, 8), asm.Mov.Reg(asm.R3, asm.R6),
 			asm.FnProbeReadKernelStr.Call(), asm.JSGT.Imm(asm.R0, 8, dead)}},
-	deduction{name: "loaded_bytes", doc: "bpf_skb_load_bytes wrote the buffer: nothing is known of it",
+	deduction{name: "beside_buffer", doc: "the half of a zeroed slot that bpf_skb_load_bytes does not write is still zero",
 		body: asm.Instructions{
 			storeImm(-8, 0), asm.Mov.Reg(asm.R1, asm.R9), asm.Mov.Imm(asm.R2, 0), asm.Mov.Reg(asm.R3, asm.RFP), asm.Add.Imm(asm.R3, -8), asm.Mov.Imm(asm.R4, 4),
 			asm.FnSkbLoadBytes.Call(), asm.LoadMem(asm.R1, asm.RFP, -4, asm.Word), asm.JNE.Imm(asm.R1, 0, dead)}},
 ))
-
-// calleeChecks is a function with a block behind the check that can never be reached.
-func calleeChecks(check asm.Instruction) asm.Instructions {
-	penalty := tail(deductionPenalty)
-	penalty[0] = penalty[0].WithSymbol("callee_dead")
-	ins := asm.Instructions{check.WithSymbol("callee"), asm.Mov.Imm(asm.R0, 0), asm.Return()}
-	return append(append(ins, penalty...), asm.Return())
-}

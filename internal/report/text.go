@@ -214,19 +214,56 @@ func (p *page) findings(r *Report) {
 		return
 	}
 	p.head("Findings")
+	var remarks []string // codes, in order
+	names := map[string][]string{}
 	for i := range r.Findings {
-		p.finding(&r.Findings[i])
+		f := &r.Findings[i]
+		if f.Severity != snapshot.Info || p.o.Verbose {
+			p.finding(f)
+			continue
+		}
+		if names[f.Code] == nil {
+			remarks = append(remarks, f.Code)
+		}
+		names[f.Code] = append(names[f.Code], f.Subject.ID)
+	}
+	p.remarks(r, remarks, names)
+}
+
+// remarks writes what is for information only, a line for each code where there
+// are several of it: a new kernel brings dozens.
+func (p *page) remarks(r *Report, codes []string, names map[string][]string) {
+	const few, shown = 2, 3
+	folded := false
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if n := names[f.Code]; f.Severity == snapshot.Info && len(n) > 0 && len(n) <= few {
+			p.finding(f)
+		}
+	}
+	for _, code := range codes {
+		who := names[code]
+		if len(who) <= few {
+			continue
+		}
+		folded = true
+		p.line(fmt.Sprintf(findingLead, snapshot.Info), dim, fmt.Sprintf("%s, %d times: %s, …", code, len(who), strings.Join(who[:shown], ", ")))
+	}
+	if folded {
+		p.line(fmt.Sprintf(findingLead, ""), dim, "(-v lists them one by one)")
 	}
 }
 
+// findingLead is the column of severities.
+const findingLead = "  %-9s "
+
 func (p *page) finding(f *snapshot.Finding) {
-	const column = "  %-9s "
 	text := f.Message
 	if n := len(f.Behind); n > 0 {
 		text += ", and with it " + behind(f.Behind)
 	}
-	p.line(fmt.Sprintf(column, f.Severity), severityStyles[f.Severity], text)
-	pad := strings.Repeat(" ", len(fmt.Sprintf(column, "")))
+	p.line(fmt.Sprintf(findingLead, f.Severity), severityStyles[f.Severity], text)
+	pad := strings.Repeat(" ", len(fmt.Sprintf(findingLead, "")))
 	detail := f.Subject.Kind + "/" + f.Subject.ID
 	if f.Attr != "" {
 		detail += " " + f.Attr
