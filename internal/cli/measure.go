@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"runtime/debug"
 
 	"github.com/spf13/pflag"
 
@@ -17,7 +16,6 @@ func measureCommand() command {
 		example: "lastgood check",
 		setup: func(*pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			return func(ctx context.Context, s *session, _ []string) (int, error) {
-				debug.SetGCPercent(50) // the parent's bound on memory is for both
 				if err := collect.Measure(ctx, s.host(), sources(), s.env.In, s.env.Out); err != nil {
 					return exitUsage, err
 				}

@@ -41,7 +41,7 @@ type Options struct {
 	// Budget bounds the whole collection. The costliest steps that do not fit are
 	// dropped beforehand, and said to be.
 	Budget time.Duration
-	// Jobs is how many child processes measure side by side, each on one CPU.
+	// Jobs is how many child processes measure side by side, each on one CPU at a time.
 	Jobs int
 	// Guard opens the crash guard for this boot and this kernel's build-id. Where it fails
 	// nothing is loaded, unless Unguarded says why that is safe.

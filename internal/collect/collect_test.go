@@ -159,7 +159,7 @@ func TestStepsRunInAChildOfLowPriority(t *testing.T) {
 		if pid, _ := sub.Attrs["pid"].Int(); pid == int64(os.Getpid()) {
 			t.Errorf("%s ran in the parent", id)
 		}
-		if nice, _ := sub.Attrs["nice"].Int(); nice != 19 {
+		if nice, _ := sub.Attrs["nice"].Int(); nice != niceness {
 			t.Errorf("%s ran at nice %d", id, nice)
 		}
 	}

@@ -17,8 +17,6 @@ type request struct {
 	Steps []string `json:"steps"` // ids, in order
 	// MemoryBytes bounds the child's writable memory.
 	MemoryBytes uint64 `json:"memory_bytes"`
-	// CPU confines the child to one processor; below zero it is not confined.
-	CPU int `json:"cpu"`
 }
 
 type frameType string

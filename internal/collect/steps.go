@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lastgood/internal/boot"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
@@ -47,8 +45,8 @@ func runSteps(ctx context.Context, o *Options, sources []source.Source) []snapsh
 	r.watch = newWatch(ctx, o.Host)
 	defer r.watch.close()
 	var wg sync.WaitGroup
-	for i, part := range share(r.tasks, o.Jobs) {
-		wg.Go(func() { r.drive(ctx, part, cpuFor(i)) })
+	for _, part := range share(r.tasks, o.Jobs) {
+		wg.Go(func() { r.drive(ctx, part) })
 	}
 	wg.Wait()
 	r.closeGuard()
@@ -65,25 +63,6 @@ func panicOnWarn(ctx context.Context, host source.Host) string {
 		return "only the safe set runs: this kernel panics on a warning (kernel.panic_on_warn=1)"
 	}
 	return ""
-}
-
-// cpuFor spreads children over the processors that this process may use.
-func cpuFor(i int) int {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil || set.Count() == 0 {
-		return -1
-	}
-	i %= set.Count()
-	for cpu := range len(set) * 64 {
-		if !set.IsSet(cpu) {
-			continue
-		}
-		if i == 0 {
-			return cpu
-		}
-		i--
-	}
-	return -1
 }
 
 // stepRun is the parent's side of measuring.
@@ -164,13 +143,13 @@ func (r *stepRun) finish(sources []source.Source, err error) []snapshot.Subject 
 }
 
 // drive runs tasks in one child, and in another where that one died.
-func (r *stepRun) drive(ctx context.Context, tasks []*task, cpu int) {
+func (r *stepRun) drive(ctx context.Context, tasks []*task) {
 	for range maxChildren {
 		if len(tasks) == 0 || ctx.Err() != nil {
 			return
 		}
 		c := &child{run: r, tasks: tasks}
-		err := c.measure(ctx, cpu)
+		err := c.measure(ctx)
 		if err == nil || c.refused {
 			return
 		}
@@ -216,7 +195,7 @@ func (r *stepRun) keep(source string, s snapshot.Subject) {
 }
 
 // measure starts the process and follows it to its end.
-func (c *child) measure(ctx context.Context, cpu int) error {
+func (c *child) measure(ctx context.Context) error {
 	// PDEATHSIG is sent when the thread that forked ends, so this thread must stay.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -237,7 +216,7 @@ func (c *child) measure(ctx context.Context, cpu int) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start measuring process: %w", err)
 	}
-	err = c.talk(in, out, cpu)
+	err = c.talk(in, out)
 	if err != nil {
 		cmd.Cancel()
 	}
@@ -267,7 +246,7 @@ func (c *child) command(ctx context.Context) (*exec.Cmd, error) {
 	}
 	cmd := exec.CommandContext(ctx, name, args[1:]...)
 	cmd.Args[0] = args[0]
-	cmd.Env = append(os.Environ(), "GOMEMLIMIT=96MiB", "GOGC=50")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOMEMLIMIT=96MiB", "GOGC=50")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
 	return cmd, nil
@@ -280,8 +259,8 @@ func thisBinary() (string, []string, error) {
 }
 
 // talk sends the request and follows the frames.
-func (c *child) talk(in io.Writer, out io.Reader, cpu int) error {
-	req := request{MemoryBytes: childMemory, CPU: cpu}
+func (c *child) talk(in io.Writer, out io.Reader) error {
+	req := request{MemoryBytes: childMemory}
 	for _, t := range c.tasks {
 		req.Steps = append(req.Steps, t.id())
 	}
