@@ -17,6 +17,7 @@ var probeKind = snapshot.Kind{
 		{Name: "family", Doc: "the family that the program belongs to"},
 		{Name: "shape", Doc: "how the family tells one verifier from another: deduction, merge, limit or datapath"},
 		{Name: "program", Doc: "digest of the program and its maps; two measurements of unlike programs are not compared"},
+		{Name: "offered", Order: []string{"yes", "no"}, Doc: "no where the kernel does not know something that the program is made of; the subject is unsupported then"},
 		{Name: "deduction", Order: []string{deductionMade, deductionNotMade}, Doc: "whether the verifier proved that the block behind the branch is never reached"},
 		{Name: "paths", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "how many times the verifier walked the tail of a merge probe: 1 where it merged all paths"},
 	}, programAttrs...),
@@ -43,7 +44,7 @@ var programAttrs = []snapshot.Attr{
 	{Name: "verification_seconds", Unit: snapshot.Seconds, Better: snapshot.LowerBetter, Noise: snapshot.Sampled, Doc: "time in the verifier, one sample"},
 	{Name: "load_seconds", Unit: snapshot.Seconds, Better: snapshot.LowerBetter, Noise: snapshot.Sampled, Doc: "time of the whole load, one sample"},
 	{Name: "xlated_bytes", Unit: snapshot.Bytes, Doc: "size after the verifier's rewriting"},
-	{Name: "jited_bytes", Unit: snapshot.Bytes, Doc: "size of the machine code; follows the CPU model and the mitigations, so no rule leans on it across kernels"},
+	{Name: "jited_bytes", Unit: snapshot.Bytes, Noise: snapshot.Sampled, Doc: "size of the machine code; follows the CPU model, the mitigations and, where constants are encoded by their length (arm64), the addresses of the boot, so it is reported and never judged"},
 	{Name: "memlock_bytes", Unit: snapshot.Bytes, Doc: "memory charged to the program"},
 	{Name: "verified_insns", Unit: snapshot.Insns, Doc: "insns processed as the program's info says, since 5.16"},
 	{Name: "cause", Noise: snapshot.Evidence, Doc: "the line of the log that names the cause of a rejection"},
@@ -61,9 +62,19 @@ const (
 // sameProgram drops a rule where the program itself is another one now.
 var sameProgram = []string{"program"}
 
+// shapeLimit confines a rule to the families that stand on both sides of a limit.
+var shapeLimit = map[string]string{"shape": string(Limit)}
+
 // probeRules are the defaults for built-in programs. Counters are exact, so the
 // floors are there for what a difference means, not for noise.
 var probeRules = []snapshot.Rule{
+	{Code: "limit-shrunk", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"accepted"}, To: []string{"rejected"}, Where: shapeLimit, Unless: sameProgram, Topic: topicVerdict,
+		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
+		Message: "{name}: one of the kernel's limits is lower now, what was within it is refused: {attr:cause}",
+		Hint:    "programs that came near the limit will not load on this kernel"},
+	{Code: "limit-raised", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"rejected"}, To: []string{"accepted"}, Where: shapeLimit, Unless: sameProgram, Topic: topicVerdict,
+		Severity: snapshot.Info, Class: snapshot.ClassKernel,
+		Message: "{name}: one of the kernel's limits is higher now, what was beyond it is accepted"},
 	{Code: "probe-rejected", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"accepted"}, To: []string{"rejected"}, Unless: sameProgram, Topic: topicVerdict,
 		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
 		Message: "{name} is refused now and was accepted: {attr:cause}",
@@ -71,6 +82,13 @@ var probeRules = []snapshot.Rule{
 	{Code: "probe-accepted", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"rejected"}, To: []string{"accepted"}, Unless: sameProgram, Topic: topicVerdict,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name} is accepted now and was refused"},
+	{Code: "probe-unsupported", On: snapshot.OnMissing, Where: map[string]string{"offered": "no"}, Topic: topicVerdict,
+		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
+		Message: "{name}: the kernel no longer knows something that the program is made of: {attr:cause}",
+		Hint:    "check the kernel's configuration and lockdown; programs that use it will not load on this kernel"},
+	{Code: "reason-changed", On: snapshot.OnChanged, Attr: "reason", Unless: sameProgram, Topic: topicVerdict,
+		Severity: snapshot.Info, Class: snapshot.ClassKernel,
+		Message: "{name} is refused for another reason now: {new}, and was for {old}"},
 	{Code: "headroom-low", On: snapshot.OnHeadroom, Attr: "insns_processed", Share: 0.20, Unless: sameProgram, Topic: topicHeadroom,
 		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
 		Message: "{name} takes {new} of {limit}: only {left} is left, where it took {old}",
@@ -88,15 +106,15 @@ var probeRules = []snapshot.Rule{
 	{Code: "merge-gained", On: snapshot.OnBetter, Attr: "paths", Unless: sameProgram, Topic: topicCost,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier merges more paths that are alike: {new} walked apart, {old} before"},
-	{Code: "insns-fell", On: snapshot.OnBetter, Attr: "insns_processed", Unless: sameProgram, Topic: topicCost,
-		Severity: snapshot.Info, Class: snapshot.ClassKernel,
-		Message: "{name}: the verifier walks {new} where it walked {old}"},
 	{Code: "deduction-lost", On: snapshot.OnBecomes, Attr: "deduction", From: []string{deductionMade}, To: []string{deductionNotMade}, Unless: sameProgram, Topic: topicCost,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier no longer sees that the branch cannot be taken"},
 	{Code: "deduction-gained", On: snapshot.OnBecomes, Attr: "deduction", From: []string{deductionNotMade}, To: []string{deductionMade}, Unless: sameProgram, Topic: topicCost,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier sees now that the branch cannot be taken"},
+	{Code: "insns-fell", On: snapshot.OnBetter, Attr: "insns_processed", Unless: sameProgram, Topic: topicCost,
+		Severity: snapshot.Info, Class: snapshot.ClassKernel,
+		Message: "{name}: the verifier walks {new} where it walked {old}"},
 	{Code: "insns-limit-changed", On: snapshot.OnChanged, Attr: "insns_limit", Unless: sameProgram,
 		Severity: snapshot.Warning, Class: snapshot.ClassKernel,
 		Message: "the verifier gives up after {new} now, after {old} before ({name})"},

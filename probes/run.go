@@ -1,15 +1,17 @@
 package probes
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"lastgood/internal/snapshot"
@@ -28,7 +30,10 @@ func stepOf(f Family, c Case) func(context.Context, source.Host) []snapshot.Subj
 			s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
 			return []snapshot.Subject{s}
 		}
-		digest(&s, &program)
+		if err := digest(&s, &program); err != nil {
+			s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
+			return []snapshot.Subject{s}
+		}
 		runProgram(ctx, &s, &program)
 		interpret(&s, &c)
 		return []snapshot.Subject{s}
@@ -38,6 +43,10 @@ func stepOf(f Family, c Case) func(context.Context, source.Host) []snapshot.Subj
 // runProgram makes the program's maps, loads it once and keeps what was measured.
 func runProgram(ctx context.Context, s *snapshot.Subject, p *Program) {
 	made, err := loader.CreateMaps(p.Maps)
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		lacking(s, err.Error())
+		return
+	}
 	if err != nil {
 		s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
 		return
@@ -49,10 +58,10 @@ func runProgram(ctx context.Context, s *snapshot.Subject, p *Program) {
 // record puts a measurement into a subject's attributes; what is not known is absent.
 func record(s *snapshot.Subject, m loader.Measurement) {
 	switch {
-	case m.Reason == loader.ReasonUnsupported:
-		s.Outcome, s.Reason = snapshot.Unsupported, m.Cause
 	case m.Inconclusive != "":
 		s.Outcome, s.Reason = snapshot.Inconclusive, m.Inconclusive
+	case lacks(&m):
+		lacking(s, m.Cause)
 	}
 	setText(s, "verdict", string(m.Verdict))
 	setText(s, "reason", string(m.Reason))
@@ -81,6 +90,37 @@ func record(s *snapshot.Subject, m loader.Measurement) {
 	}
 }
 
+// lacking says that the kernel has nothing that the program could be measured with.
+func lacking(s *snapshot.Subject, cause string) {
+	s.Outcome, s.Reason = snapshot.Unsupported, cmp.Or(cause, "the kernel does not know this kind of program")
+	s.Set("offered", snapshot.Text("no"))
+}
+
+// unknownToKernel are texts of the verifier's about an instruction or a function that
+// it does not know: the probe cannot be measured there, which is no verdict on what
+// it is made of. They are of check_alu_op(), check_cond_jmp_op(), check_helper_call(),
+// add_subprog_and_kfunc() and check_btf_func() in kernel/bpf/verifier.c.
+var unknownToKernel = []string{
+	"unknown opcode", "reserved fields", "invalid BPF_ALU", "invalid BPF_JMP", "BPF_END uses", "invalid may_goto",
+	"invalid func unknown#", "function calls to other bpf functions are allowed",
+	"kernel function calls are not", "calling kernel function", "loading/calling other bpf or kernel functions",
+	"unrecognized bpf_ld_imm64 insn",
+}
+
+// lacks tells whether a rejection means that the kernel is older than what the
+// program is made of. It goes by what the kernel says, never by its version.
+func lacks(m *loader.Measurement) bool {
+	switch {
+	case m.Verdict != loader.Rejected:
+		return false
+	case m.Reason == loader.ReasonUnsupported:
+		return true
+	case m.Phase == loader.PhaseRelocate: // a kfunc or a type that is not there
+		return m.Reason == loader.ReasonKfunc || m.Reason == loader.ReasonBTF
+	}
+	return slices.ContainsFunc(unknownToKernel, func(text string) bool { return strings.Contains(m.Cause, text) })
+}
+
 func setText(s *snapshot.Subject, attr, text string) {
 	if text != "" {
 		s.Set(attr, snapshot.Text(text))
@@ -94,21 +134,27 @@ func setNumber[T ~int | ~int64 | ~uint64](s *snapshot.Subject, attr string, n lo
 }
 
 // digest names the program: its insns before the kernel's addresses are filled in,
-// and the shapes of its maps.
-func digest(s *snapshot.Subject, p *Program) {
+// and the shapes and contents of its maps.
+func digest(s *snapshot.Subject, p *Program) error {
+	code, err := loader.EncodeInsns(p.Spec.Instructions)
+	if err != nil {
+		return fmt.Errorf("digest program: %w", err)
+	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%v %v %s\n", p.Spec.Type, p.Spec.AttachType, p.Spec.AttachTo)
-	for _, ins := range p.Spec.Instructions {
-		if err := binary.Write(h, binary.LittleEndian, [...]uint64{uint64(ins.OpCode), uint64(ins.Dst), uint64(ins.Src), uint64(ins.Offset), uint64(ins.Constant)}); err != nil {
-			return
+	fmt.Fprintln(h, p.Spec.Type, p.Spec.AttachType, p.Spec.AttachTo, p.Spec.Flags)
+	h.Write(code)
+	for i := range p.Spec.Instructions {
+		ins := &p.Spec.Instructions[i]
+		if ins.IsLoadFromMap() || ins.IsKfuncCall() { // by name until it is loaded
+			fmt.Fprintln(h, i, ins.Reference())
 		}
-		fmt.Fprintln(h, ins.Symbol(), ins.Reference())
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Maps)) {
 		m := p.Maps[name]
-		fmt.Fprintln(h, name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags)
+		fmt.Fprintln(h, name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags, m.Contents)
 	}
 	s.Set("program", snapshot.Text(hex.EncodeToString(h.Sum(nil)[:8])))
+	return nil
 }
 
 // interpret says what the counters of a deduction or a merge mean.

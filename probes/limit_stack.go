@@ -1,0 +1,29 @@
+package probes
+
+import (
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+var _ = register(limitFamily("limit_stack",
+	`How much stack a function may use.
+A program that keeps a large struct on its stack comes near it. Where the limit is lower such programs are refused.`,
+	"MAX_BPF_STACK (include/linux/filter.h), 512",
+	"",
+	limitCase{name: "within", doc: "512 bytes", ins: func() asm.Instructions { return chain(1, 512) }},
+	limitCase{name: "beyond", doc: "520 bytes", ins: func() asm.Instructions { return chain(1, 520) }},
+))
+
+var _ = register(limitFamily("limit_stack_of_calls",
+	`How much stack functions that call one another may use together.
+The stacks of a chain of calls are added up, each rounded. Tracing programs may get a private stack for each function
+instead, and then only each function's own counts. Where the limit is lower programs built of functions are refused.`,
+	"check_max_stack_depth() in kernel/bpf/verifier.c; private stack, 6.13 (a76ab5731e32)",
+	"4.16",
+	limitCase{name: "within", doc: "two functions of 256 bytes", ins: func() asm.Instructions { return chain(2, 256) }},
+	limitCase{name: "beyond", doc: "two functions of 264 bytes", ins: func() asm.Instructions { return chain(2, 264) }},
+	limitCase{name: "tracing_within", doc: "two functions of 256 bytes in a tracing program", typ: ebpf.Kprobe, ins: func() asm.Instructions { return chain(2, 256) }},
+	limitCase{name: "tracing_beyond", doc: "two functions of 264 bytes in a tracing program: accepted with a private stack", typ: ebpf.Kprobe, ins: func() asm.Instructions { return chain(2, 264) }},
+	limitCase{name: "rounding", doc: "32 bytes in 8 functions of 58 each: how a function's stack is rounded", ins: func() asm.Instructions { return chain(8, 64) }},
+	limitCase{name: "rounding_beyond", doc: "8 functions of 72 bytes each", ins: func() asm.Instructions { return chain(8, 72) }},
+))
