@@ -166,4 +166,3 @@ func (r *stepRun) progress(group string) {
 		r.o.Progress(Progress{Done: r.steps - 1, Total: len(r.tasks), Now: group})
 	}
 }
-

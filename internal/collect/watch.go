@@ -48,7 +48,6 @@ type watch struct {
 	err   error
 	taint uint64
 	found []snapshot.Subject
-	seen  int
 }
 
 func newWatch(ctx context.Context, host source.Host) *watch {

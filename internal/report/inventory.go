@@ -6,17 +6,19 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"lastgood/internal/snapshot"
 )
 
-// Inventory writes the hardware as a tree: what hangs on what.
+// Inventory writes the hardware as a tree: what hangs on what. A subject whose
+// parent is not in the snapshot stands by itself, and so does the first one of a
+// circle of parents.
 func Inventory(w io.Writer, s *snapshot.Snapshot, kinds snapshot.Kinds, o Options) error {
 	p := newPage(w, o)
 	t := tree{p: p, kinds: kinds, children: map[string][]*snapshot.Subject{}, seen: map[string]bool{}}
 	known := map[string]bool{}
-	var all []*snapshot.Subject
+	var all, roots []*snapshot.Subject
 	for i := range s.Subjects {
 		sub := &s.Subjects[i]
 		if hardware(sub.Kind) {
@@ -24,7 +26,6 @@ func Inventory(w io.Writer, s *snapshot.Snapshot, kinds snapshot.Kinds, o Option
 			known[sub.Key().String()] = true
 		}
 	}
-	var roots []*snapshot.Subject
 	for _, sub := range all {
 		if sub.Parent == "" || !known[sub.Parent] {
 			roots = append(roots, sub)
@@ -32,13 +33,8 @@ func Inventory(w io.Writer, s *snapshot.Snapshot, kinds snapshot.Kinds, o Option
 			t.children[sub.Parent] = append(t.children[sub.Parent], sub)
 		}
 	}
-	for _, sub := range roots {
+	for _, sub := range append(roots, all...) { // those in a circle have no root
 		t.write(sub, "", "")
-	}
-	for _, sub := range all { // those in a cycle of parents have no root
-		if !t.seen[sub.Key().String()] {
-			t.write(sub, "", "")
-		}
 	}
 	if len(all) == 0 {
 		p.write("no hardware was found\n")
@@ -57,22 +53,20 @@ type tree struct {
 	seen     map[string]bool
 }
 
+// write writes a subject behind its branch (lead) and what hangs on it behind
+// theirs, which begin with below. A subject that was written is passed over.
 func (t *tree) write(s *snapshot.Subject, lead, below string) {
 	key := s.Key().String()
 	if t.seen[key] {
 		return
 	}
 	t.seen[key] = true
-	kind := strings.TrimPrefix(strings.TrimPrefix(s.Kind, "hw."), "net.")
-	line := lead + fmt.Sprintf("%-9s ", kind) + t.p.paint(clean(s.Name()), bold)
-	if s.Outcome != snapshot.Measured {
-		line += " (" + string(s.Outcome) + ": " + clean(s.Reason) + ")"
+	children := slices.DeleteFunc(slices.Clone(t.children[key]), func(c *snapshot.Subject) bool { return t.seen[c.Key().String()] })
+	hang := below + "      "
+	if len(children) > 0 {
+		hang = below + "│     "
 	}
-	if facts := t.facts(s); facts != "" {
-		line += "  " + t.p.paint(clean(facts), dim)
-	}
-	t.p.write(line + "\n")
-	children := t.children[key]
+	t.line(s, lead, hang)
 	for i, c := range children {
 		branch, next := "├─ ", "│  "
 		if i == len(children)-1 {
@@ -82,11 +76,32 @@ func (t *tree) write(s *snapshot.Subject, lead, below string) {
 	}
 }
 
+// line writes one subject: its name, and its facts wrapped behind hang.
+func (t *tree) line(s *snapshot.Subject, lead, hang string) {
+	kind := flat(strings.TrimPrefix(strings.TrimPrefix(s.Kind, "hw."), "net."))
+	first := lead + fmt.Sprintf("%-9s ", kind)
+	name := flat(s.Name())
+	used := utf8.RuneCountInString(first) + utf8.RuneCountInString(name) + 2
+	first += t.p.paint(name, bold)
+	facts := strings.Join(t.facts(s), ", ")
+	if s.Outcome != snapshot.Measured {
+		facts = joined("  ", "("+flat(joined(": ", string(s.Outcome), s.Reason))+")", facts)
+	}
+	lines := wrap(facts, t.p.width-used, t.p.width-utf8.RuneCountInString(hang))
+	if lines[0] != "" {
+		first += "  " + t.p.paint(lines[0], dim)
+	}
+	t.p.write(first + "\n")
+	for _, l := range lines[1:] {
+		t.p.write(hang + t.p.paint(l, dim) + "\n")
+	}
+}
+
 // shown are the attributes that a person looks for, in this order; the rest is
 // for --verbose and for JSON.
 var shown = []string{"name", "model", "value_celsius", "value_rpm", "size_bytes", "speed_bits", "driver", "serial", "location"}
 
-func (t *tree) facts(s *snapshot.Subject) string {
+func (t *tree) facts(s *snapshot.Subject) []string {
 	names := shown
 	if t.p.o.Verbose {
 		names = slices.Sorted(maps.Keys(s.Attrs))
@@ -97,21 +112,34 @@ func (t *tree) facts(s *snapshot.Subject) string {
 		if !ok || v.String() == s.Name() || v.String() == "" {
 			continue
 		}
-		unit := snapshot.NoUnit
-		if k := t.kinds[s.Kind]; k != nil {
-			a, _ := k.Attr(n)
+		parts = append(parts, flat(factName(n)+" "+t.value(s.Kind, n, v)))
+	}
+	return append(parts, unread(s)...)
+}
+
+// value is an attribute's value in its unit; the exact number of bytes beside the
+// rounded one is for --verbose.
+func (t *tree) value(kind, attr string, v snapshot.Value) string {
+	unit := unitOf(attr)
+	if k := t.kinds[kind]; k != nil {
+		if a, ok := k.Attr(attr); ok {
 			unit = a.Unit
 		}
-		text := unit.Format(v)
-		if !t.p.o.Verbose {
-			text, _, _ = strings.Cut(text, " (")
-		}
-		parts = append(parts, factName(n)+" "+text)
 	}
+	text := flat(unit.Format(v))
+	if _, isNumber := v.Number(); isNumber && !t.p.o.Verbose {
+		text, _, _ = strings.Cut(text, " (")
+	}
+	return text
+}
+
+// unread says which attributes could not be read, and why.
+func unread(s *snapshot.Subject) []string {
+	var out []string
 	for _, n := range slices.Sorted(maps.Keys(s.Errs)) {
-		parts = append(parts, n+" unreadable")
+		out = append(out, cut(flat(factName(n)+" unreadable: "+s.Errs[n]), longText))
 	}
-	return strings.Join(parts, ", ")
+	return out
 }
 
 // factName is an attribute's name without its unit, for the value bears it.
@@ -120,94 +148,4 @@ func factName(attr string) string {
 		attr = strings.TrimSuffix(attr, unit)
 	}
 	return strings.ReplaceAll(attr, "_", " ")
-}
-
-// Row is one boot of the history.
-type Row struct {
-	Taken    time.Time
-	BootID   string
-	Release  string
-	Verdict  snapshot.Verdict // "" where the boot was not judged
-	Critical int
-	Warning  int
-	Info     int
-	LastGood bool
-	Current  bool
-	Trouble  string // why the snapshot cannot be used
-}
-
-// History writes the boots that are remembered, as given.
-func History(w io.Writer, rows []Row, o Options) error {
-	p := newPage(w, o)
-	if len(rows) == 0 {
-		p.write("no boot is remembered yet; `lastgood check` learns the first one\n")
-		return p.err
-	}
-	t := &table{left: 4, head: []string{"boot", "taken", "kernel", "verdict", "critical", "warning", "info", ""}}
-	for _, r := range rows {
-		var marks []string
-		if r.LastGood {
-			marks = append(marks, p.paint("last good", green))
-		}
-		if r.Current {
-			marks = append(marks, "this boot")
-		}
-		if r.Trouble != "" {
-			t.add(r.BootID[:min(8, len(r.BootID))], "-", "-", "unusable", "", "", "", strings.Join(marks, ", "))
-			t.note(clean(r.Trouble))
-			continue
-		}
-		verdict := string(r.Verdict)
-		if verdict == "" {
-			verdict = "-"
-		}
-		t.add(r.BootID[:min(8, len(r.BootID))], r.Taken.UTC().Format("2006-01-02 15:04"), clean(r.Release), p.paint(verdict, verdictStyles[r.Verdict]),
-			fmt.Sprint(r.Critical), fmt.Sprint(r.Warning), fmt.Sprint(r.Info), strings.Join(marks, ", "))
-	}
-	t.write(p, true)
-	return p.err
-}
-
-// Snapshot writes a snapshot for a person: who it is of, and what was seen.
-func Snapshot(w io.Writer, s *snapshot.Snapshot, kinds snapshot.Kinds, o Options) error {
-	p := newPage(w, o)
-	p.line("taken:   ", dim, s.Taken.UTC().Format("2006-01-02 15:04:05 UTC")+" by "+s.Tool+" ("+s.Phase+")")
-	p.line("kernel:  ", dim, kernelLine(&s.Identity))
-	p.line("version: ", dim, orNone(s.Identity.Kernel.Version))
-	p.line("cmdline: ", dim, orNone(s.Identity.Kernel.Cmdline))
-	p.line("machine: ", dim, strings.Join(slices.DeleteFunc([]string{s.Identity.Product, s.Identity.CPU.Model, s.Identity.Virtualization}, func(x string) bool { return x == "" }), ", "))
-	t := tree{p: p, kinds: kinds}
-	last := ""
-	for i := range s.Subjects {
-		sub := &s.Subjects[i]
-		if sub.Kind != last {
-			p.head(sub.Kind)
-			last = sub.Kind
-		}
-		text := t.brief(sub)
-		if sub.Outcome != snapshot.Measured {
-			text = string(sub.Outcome) + ": " + sub.Reason
-		}
-		p.line("  "+clean(sub.ID)+"  ", plain, text)
-	}
-	return p.err
-}
-
-// brief is a subject's attributes in one line, in the order of their
-// declaration, evidence only where asked for.
-func (t *tree) brief(s *snapshot.Subject) string {
-	k := t.kinds[s.Kind]
-	if k == nil {
-		return t.facts(s)
-	}
-	var parts []string
-	for _, a := range k.Attrs {
-		v, ok := s.Attrs[a.Name]
-		if !ok || (a.Noise == snapshot.Evidence && !t.p.o.Verbose) {
-			continue
-		}
-		text, _, _ := strings.Cut(a.Unit.Format(v), " (")
-		parts = append(parts, a.Name+"="+text)
-	}
-	return strings.Join(parts, " ")
 }

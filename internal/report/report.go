@@ -1,25 +1,24 @@
 // Package report turns a judgement into what people and machines read. It only
 // writes: whatever it says was decided before.
+//
+// A report is written in one of several formats, each in a file of its own and
+// listed in formats.go; beside them stand the tables of programs, of hardware and
+// of boots. Names come from devices and files, so no text reaches a terminal or a
+// document before clean or its like has seen it.
 package report
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"io"
 	"time"
 
 	"lastgood/internal/snapshot"
 )
 
-// Schema is the name and version of the report's JSON form.
-const Schema = "lastgood.report/v1"
-
 // Report is one comparison with its verdict.
 type Report struct {
 	Schema      string             `json:"schema"`
 	Verdict     snapshot.Verdict   `json:"verdict"`
-	Summary     string             `json:"summary"` // the verdict in one sentence
+	Summary     string             `json:"summary"`        // the verdict in one sentence
+	Taken       time.Time          `json:"taken,omitzero"` // when the snapshot of this boot was begun
 	Baseline    *snapshot.Identity `json:"baseline,omitempty"`
 	Current     *snapshot.Identity `json:"current,omitempty"`
 	Accepted    time.Time          `json:"accepted,omitzero"`     // when the baseline was accepted
@@ -75,61 +74,4 @@ type Options struct {
 	Width   int  // columns; 0 means 100
 	Verbose bool // with evidence and with what does not matter to the verdict
 	Quiet   bool // the verdict's sentence only
-}
-
-// Formats are the names of the formats, the default one first.
-func Formats() []string {
-	names := make([]string, len(formats))
-	for i, f := range formats {
-		names[i] = f.name
-	}
-	return names
-}
-
-var formats = []struct {
-	name  string
-	write func(io.Writer, *Report, Options) error
-}{
-	{"table", Table}, {"json", JSON}, {"markdown", Markdown}, {"junit", JUnit}, {"nagios", Nagios}, {"prometheus", Prometheus},
-}
-
-// Write writes the report in the format of that name.
-func Write(w io.Writer, name string, r *Report, o Options) error {
-	for _, f := range formats {
-		if f.name == name {
-			return f.write(w, r, o)
-		}
-	}
-	return fmt.Errorf("write report: no format %q", name)
-}
-
-// JSON writes the promised document lastgood.report/v1.
-func JSON(w io.Writer, r *Report, _ Options) error {
-	out := *r
-	out.Schema = Schema
-	// Machines index these: an empty list is a list.
-	out.Attribution = append([]snapshot.Class{}, r.Attribution...)
-	out.Findings = append([]snapshot.Finding{}, r.Findings...)
-	out.Incomplete = append([]snapshot.Gap{}, r.Incomplete...)
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(&out); err != nil {
-		return fmt.Errorf("encode report: %w", err)
-	}
-	_, err := w.Write(buf.Bytes())
-	return err
-}
-
-// Decode reads what JSON wrote.
-func Decode(b []byte) (*Report, error) {
-	r := &Report{}
-	if err := json.Unmarshal(b, r); err != nil {
-		return nil, fmt.Errorf("decode report: %w", err)
-	}
-	if r.Schema != Schema {
-		return nil, fmt.Errorf("decode report: schema is %q, not %q", r.Schema, Schema)
-	}
-	return r, nil
 }

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -16,7 +17,7 @@ func (u Unit) Format(v Value) string {
 	}
 	switch u {
 	case Bytes:
-		return formatBytes(f)
+		return formatBytes(v, f)
 	case Seconds:
 		return formatSeconds(f)
 	case Celsius:
@@ -33,8 +34,8 @@ func (u Unit) Format(v Value) string {
 	return group(v)
 }
 
-func formatBytes(f float64) string {
-	exact := group(Int(int64(f))) + " bytes"
+func formatBytes(v Value, f float64) string {
+	exact := group(v) + " bytes"
 	if f < 1024 && f > -1024 {
 		return exact
 	}
@@ -42,30 +43,42 @@ func formatBytes(f float64) string {
 }
 
 func formatSeconds(f float64) string {
-	switch abs := max(f, -f); {
-	case abs == 0:
+	if f < 0 {
+		return "-" + formatSeconds(-f)
+	}
+	switch {
+	case f == 0:
 		return "0 s"
-	case abs < 1e-3:
+	case f < 1e-6:
+		return trimFloat(f*1e9, 0) + " ns"
+	case f < 0.9995e-3: // beyond, it rounds to the next unit
 		return trimFloat(f*1e6, 0) + " µs"
-	case abs < 1:
+	case f < 0.99995:
 		return trimFloat(f*1e3, 1) + " ms"
-	case abs < 120:
+	case f < 120:
 		return trimFloat(f, 2) + " s"
 	}
-	return fmt.Sprintf("%s min %.0f s", group(Int(int64(f)/60)), f-float64(int64(f)/60*60))
+	whole := math.Round(f)
+	minutes := math.Floor(whole / 60)
+	return fmt.Sprintf("%s min %.0f s", group(Float(minutes)), whole-minutes*60)
 }
 
+// scaled writes f in the largest unit in which it is not below 1, as rounded.
 func scaled(f, base float64, units []string) string {
 	i := 0
-	for (f >= base || f <= -base) && i < len(units)-1 {
+	for math.Abs(math.Round(f*10)/10) >= base && i < len(units)-1 {
 		f /= base
 		i++
 	}
 	return trimFloat(f, 1) + " " + units[i]
 }
 
-// trimFloat writes f with at most digits places behind the point.
+// trimFloat writes f with at most digits places behind the point, or with an
+// exponent where it is too large for its digits to mean anything.
 func trimFloat(f float64, digits int) string {
+	if math.Abs(f) >= 1<<63 {
+		return strconv.FormatFloat(f, 'g', 6, 64)
+	}
 	s := strconv.FormatFloat(f, 'f', digits, 64)
 	if strings.Contains(s, ".") {
 		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
@@ -76,19 +89,27 @@ func trimFloat(f float64, digits int) string {
 	return s
 }
 
-// group writes a whole number with a comma at every thousand.
+// group writes a number with a comma at every thousand, a float to three places. One
+// that is too large for that, or so small that it would read as 0, is written whole.
 func group(v Value) string {
-	n, ok := v.Int()
-	if !ok {
+	var s string
+	if n, ok := v.Int(); ok {
+		s = strconv.FormatInt(n, 10)
+	} else if f, ok := v.Number(); ok && math.Abs(f) >= 1 && math.Abs(f) < 1<<63 {
+		s = trimFloat(f, 3)
+	} else {
 		return v.String()
 	}
-	s := strconv.FormatInt(n, 10)
 	sign := ""
 	if s[0] == '-' {
 		sign, s = "-", s[1:]
 	}
+	s, fraction, _ := strings.Cut(s, ".")
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
-	return sign + s
+	if fraction != "" {
+		fraction = "." + fraction
+	}
+	return sign + s + fraction
 }

@@ -1,0 +1,150 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"lastgood/internal/snapshot"
+)
+
+// Table writes the report for a person: the verdict, the kernels compared, the
+// findings worst first, what could not be measured, what to do next.
+func Table(w io.Writer, r *Report, o Options) error {
+	p := newPage(w, o)
+	p.line(verdictWord(r)+": ", verdictStyles[r.Verdict], sentence(r))
+	if o.Quiet {
+		return p.err
+	}
+	p.kernels(r)
+	p.findings(r)
+	p.incomplete(r)
+	for _, n := range r.Notes {
+		p.line("  note: ", yellow, n)
+	}
+	if len(r.Next) > 0 {
+		p.head("What to do next")
+		for _, n := range r.Next {
+			p.line("  ", plain, n)
+		}
+	}
+	if o.Verbose {
+		p.counts(r)
+	}
+	return p.err
+}
+
+func (p *page) kernels(r *Report) {
+	if r.Current != nil {
+		p.line("  this boot: ", dim, kernelLine(r.Current))
+	}
+	if r.Baseline == nil {
+		return
+	}
+	p.line("  last good: ", dim, baselineLine(r))
+	p.line("  changed:   ", dim, changed(r))
+	if !p.o.Verbose {
+		return
+	}
+	for _, c := range r.Changes {
+		p.line("    "+c.Fact+": ", dim, orNone(c.Old)+" → "+orNone(c.New))
+	}
+}
+
+func (p *page) findings(r *Report) {
+	if len(r.Findings) == 0 {
+		return
+	}
+	p.head("Findings")
+	for _, f := range worstFirst(r.Findings) {
+		p.finding(f)
+	}
+}
+
+func (p *page) finding(f *snapshot.Finding) {
+	const column = "  %-9s "
+	p.line(fmt.Sprintf(column, flat(string(f.Severity))), severityStyles[f.Severity], said(f))
+	pad := strings.Repeat(" ", len(fmt.Sprintf(column, "")))
+	detail := flat(f.Subject.Kind + "/" + f.Subject.ID)
+	if f.Attr != "" {
+		detail += " " + f.Attr
+	}
+	if values := oldToNew(f); values != "" {
+		detail += ": " + values
+	}
+	p.line(pad, dim, detail+" ["+string(f.Class)+", "+f.Code+"]")
+	if f.Hint != "" {
+		p.line(pad+"hint: ", dim, cut(f.Hint, longText))
+	}
+	if p.o.Verbose && f.Evidence != "" {
+		p.line(pad, dim, cut(f.Evidence, longEvidence))
+	}
+}
+
+// incomplete groups what could not be measured by its reason, what counts first.
+// Where all came back well, what does not count is one line.
+func (p *page) incomplete(r *Report) {
+	groups := gapsByReason(r.Incomplete)
+	if len(groups) == 0 {
+		return
+	}
+	calm := len(r.Findings) == 0 && (r.Verdict == snapshot.Good || r.Verdict == snapshot.Learned)
+	if calm && !groups[0].counts && !p.o.Verbose {
+		p.line("  no answer: ", dim, fmt.Sprintf("from %d, of which none weighs on the verdict; -v names them and says why", len(r.Incomplete)))
+		return
+	}
+	p.head("Could not be measured")
+	for _, g := range groups {
+		const most = 4
+		names := strings.Join(g.who[:min(most, len(g.who))], ", ")
+		switch {
+		case len(g.who) > most && p.o.Verbose:
+			names = strings.Join(g.who, ", ")
+		case len(g.who) > most:
+			names += fmt.Sprintf(" and %d more", len(g.who)-most)
+		}
+		reason := cut(g.reason, longText)
+		if !g.counts {
+			reason += " (does not weigh on the verdict)"
+		}
+		p.line("  ", plain, names+": "+reason)
+	}
+}
+
+// gapGroup are the gaps of one reason.
+type gapGroup struct {
+	reason string
+	counts bool
+	who    []string
+}
+
+// gapsByReason keeps the order of the gaps, but for those that count: they lead.
+func gapsByReason(gaps []snapshot.Gap) []*gapGroup {
+	var out []*gapGroup
+	for _, counts := range []bool{true, false} {
+		groups := map[string]*gapGroup{}
+		for _, g := range gaps {
+			if g.Counts != counts {
+				continue
+			}
+			if groups[g.Reason] == nil {
+				groups[g.Reason] = &gapGroup{reason: g.Reason, counts: counts}
+				out = append(out, groups[g.Reason])
+			}
+			groups[g.Reason].who = append(groups[g.Reason].who, flat(g.Kind+"/"+g.ID))
+		}
+	}
+	return out
+}
+
+func (p *page) counts(r *Report) {
+	p.head("Measured")
+	for _, c := range r.Counts {
+		text := fmt.Sprint(c.Measured)
+		if c.Other > 0 {
+			text += fmt.Sprintf(", %d not", c.Other)
+		}
+		p.line(fmt.Sprintf("  %-16s ", flat(c.Kind)), dim, text)
+	}
+	p.line(fmt.Sprintf("  %-16s ", "took"), dim, snapshot.Seconds.Format(snapshot.Float(r.TookSeconds)))
+}
