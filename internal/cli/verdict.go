@@ -62,6 +62,9 @@ func summary(rep *report.Report) string {
 		return "this is not what was to be compared: " + strings.Join(rep.Notes, "; ")
 	}
 	why := counting(rep.Incomplete)
+	if len(why) == 0 && len(rep.Notes) > 0 {
+		return "all was measured, but there is nothing to compare it with, nor could it be kept: " + rep.Notes[0]
+	}
 	if len(why) == 1 {
 		return "not everything could be measured: " + why[0] + counted(rep, "; so far ")
 	}

@@ -144,6 +144,47 @@ func TestTableManners(t *testing.T) {
 	}
 }
 
+// Remarks of one kind are one line, for a new kernel brings dozens, and stand
+// singly where they are few or asked for.
+func TestRemarksAreFolded(t *testing.T) {
+	r := &Report{Verdict: snapshot.Good, Summary: "s"}
+	add := func(severity snapshot.Severity, code string, n int) {
+		for i := range n {
+			r.Findings = append(r.Findings, snapshot.Finding{Code: code, Severity: severity, Subject: snapshot.SubjectRef{Kind: "k", ID: fmt.Sprint(code, i)}, Message: "is other"})
+		}
+	}
+	add(snapshot.Info, "many", 40)
+	add(snapshot.Info, "three", 3)
+	add(snapshot.Info, "two", 2)
+	add(snapshot.Warning, "grave", 5)
+	for verbose, want := range map[bool]int{false: 2 + 5, true: 40 + 3 + 2 + 5} {
+		var b bytes.Buffer
+		if err := Table(&b, r, Options{Verbose: verbose}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(b.String(), "is other"); got != want {
+			t.Errorf("verbose %v: %d findings stand singly, want %d", verbose, got, want)
+		}
+		for _, line := range []string{"  info      many, 40 times: many0, many1, many2, …\n", "  info      three, 3 times: three0, three1, three2\n"} {
+			if strings.Contains(b.String(), line) == verbose {
+				t.Errorf("verbose %v: %q is there or not:\n%s", verbose, line, &b)
+			}
+		}
+	}
+}
+
+// The indent of a wrapped line is not painted.
+func TestIndentIsPlain(t *testing.T) {
+	var b bytes.Buffer
+	p := newPage(&b, Options{Color: true, Width: 40})
+	p.line("lead: ", red, strings.Repeat("word ", 20))
+	for i, line := range strings.Split(strings.TrimSpace(b.String()), "\n") {
+		if strings.Contains(line, "\x1b") != (i == 0) {
+			t.Errorf("line %d: %q", i, line)
+		}
+	}
+}
+
 func TestOrderOfTheText(t *testing.T) {
 	var b bytes.Buffer
 	if err := Table(&b, reports()["regressed.1"], Options{}); err != nil {

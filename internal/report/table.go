@@ -56,15 +56,60 @@ func (p *page) findings(r *Report) {
 		return
 	}
 	p.head("Findings")
+	var codes []string
+	remarks := map[string][]*snapshot.Finding{}
 	for _, f := range worstFirst(r.Findings) {
-		p.finding(f)
+		if f.Severity != snapshot.Info || p.o.Verbose {
+			p.finding(f)
+			continue
+		}
+		if remarks[f.Code] == nil {
+			codes = append(codes, f.Code)
+		}
+		remarks[f.Code] = append(remarks[f.Code], f)
+	}
+	p.remarks(codes, remarks)
+}
+
+// remarks writes what is for information only, a line for each code where there
+// are several of it, for a new kernel brings dozens: first those that stand alone.
+func (p *page) remarks(codes []string, of map[string][]*snapshot.Finding) {
+	const few, shown = 2, 3
+	for _, code := range codes {
+		for _, f := range of[code] {
+			if len(of[code]) <= few {
+				p.finding(f)
+			}
+		}
+	}
+	folded := false
+	for _, code := range codes {
+		n := len(of[code])
+		if n <= few {
+			continue
+		}
+		folded = true
+		var names []string
+		for _, f := range of[code][:shown] {
+			names = append(names, flat(f.Subject.ID))
+		}
+		text := fmt.Sprintf("%s, %d times: %s", code, n, strings.Join(names, ", "))
+		if n > shown {
+			text += ", …"
+		}
+		p.line(fmt.Sprintf(findingLead, snapshot.Info), dim, text)
+	}
+	if folded {
+		p.line(fmt.Sprintf(findingLead, ""), dim, "(-v lists them one by one)")
 	}
 }
 
+// findingLead is the column of severities.
+const findingLead = "  %-9s "
+
 func (p *page) finding(f *snapshot.Finding) {
-	const column = "  %-9s "
-	p.line(fmt.Sprintf(column, flat(string(f.Severity))), severityStyles[f.Severity], said(f))
-	pad := strings.Repeat(" ", len(fmt.Sprintf(column, "")))
+	p.line(fmt.Sprintf(findingLead, flat(string(f.Severity))), severityStyles[f.Severity], said(f))
+	pad := strings.Repeat(" ", len(fmt.Sprintf(findingLead, "")))
 	detail := flat(f.Subject.Kind + "/" + f.Subject.ID)
 	if f.Attr != "" {
 		detail += " " + f.Attr

@@ -26,7 +26,10 @@ func clean(s string) string {
 // unsafeRune tells what may move the cursor, change the direction of writing or
 // break the line: controls (C0, C1), formats (bidi, zero width), U+2028 and U+2029.
 func unsafeRune(r rune) bool {
-	return r == utf8.RuneError || (unicode.IsControl(r) && r != '\n' && r != '\t') || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
+	if r < 0x7f { // nearly all there is
+		return r < ' ' && r != '\n' && r != '\t'
+	}
+	return r == utf8.RuneError || unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 // flat is clean for what must stay on one line: a name in a tree, a cell of a table.
@@ -100,7 +103,7 @@ func (p *page) line(lead string, st style, text string) {
 	}
 	for i, l := range wrap(clean(text), p.width-indent, p.width-hang) {
 		if i > 0 {
-			lead = strings.Repeat(" ", hang)
+			lead, st = strings.Repeat(" ", hang), plain
 		}
 		if l == "" {
 			lead = strings.TrimRight(lead, " ")
