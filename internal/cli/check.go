@@ -77,7 +77,7 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 		c.keep(snap, rep)
 	}
 	c.finish(rep)
-	return rep.Verdict.ExitStatus(), s.print(format, rep)
+	return report.ExitStatus(format, rep), s.print(format, rep)
 }
 
 // lock takes the store for writing. Another lastgood at work ends the check; a

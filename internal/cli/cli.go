@@ -132,11 +132,13 @@ func overview() string {
 	return b.String()
 }
 
+// exitStatuses are those of check and diff.
 const exitStatuses = `  0  good, or learned: nothing to compare with yet
   1  regressed
   2  usage or internal error
   3  incomplete: something could not be measured; this is never taken for a regression
   4  invalid: not the machine, architecture or kernel that was meant
+With -o nagios and -o npd the status is what those callers expect.
 `
 
 func usage(c command, flags *pflag.FlagSet) string {

@@ -53,5 +53,5 @@ func (s *session) diff(ctx context.Context, args []string, failOn string) (int, 
 	judge(rep, a, b, all, policy)
 	rep.Summary = summary(rep)
 	rep.TookSeconds = time.Since(start).Seconds()
-	return rep.Verdict.ExitStatus(), s.print(format, rep)
+	return report.ExitStatus(format, rep), s.print(format, rep)
 }

@@ -25,7 +25,7 @@ func (s *session) rules(failOn string) (snapshot.Kinds, compare.Policy, error) {
 
 // newReport is a report of one snapshot that was not judged yet.
 func newReport(snap *snapshot.Snapshot) *report.Report {
-	return &report.Report{Current: &snap.Identity, Counts: report.Counted(snap)}
+	return &report.Report{Taken: snap.Taken, Current: &snap.Identity, Counts: report.Counted(snap)}
 }
 
 // judge fills a report with the comparison of two snapshots.
