@@ -99,17 +99,18 @@ func (d *device) readDisk() bool {
 		return false
 	}
 	d.Set("name", snapshot.Text(d.name))
+	// What it is comes first: a read that hangs ends the reading of this disk.
+	model := d.keepFirst("model", []string{"device", "model"}, []string{"device", "name"})
+	at := d.controllerFolder()
+	d.settle(at)
+	d.Parent = d.hangsOn(at)
+	d.diskIdentity(model)
 	d.number("size_bytes", sectorBytes, "size")
 	d.number("logical_block_bytes", 1, "queue", "logical_block_size")
 	d.flag("ro", "ro")
 	d.flag("removable", "removable")
 	d.flag("rotational", "queue", "rotational")
 	d.keepFirst("firmware", []string{"device", "firmware_rev"}, []string{"device", "rev"}, []string{"device", "fwrev"})
-	model := d.keepFirst("model", []string{"device", "model"}, []string{"device", "name"})
-	at := d.controllerFolder()
-	d.settle(at)
-	d.Parent = d.hangsOn(at)
-	d.diskIdentity(model)
 	if drv, err := d.driverAbove(path.Dir(at)); err != nil {
 		d.Fail("driver", err)
 	} else {

@@ -6,7 +6,6 @@ import (
 
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
-	"lastgood/internal/sysfs"
 )
 
 const machineKind = "hw.machine"
@@ -59,12 +58,14 @@ var dmiFiles = []struct{ attr, file string }{
 
 func readDMI(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 	const folder = "/sys/class/dmi/id"
-	if _, err := h.Root.List(ctx, folder); sysfs.Absent(err) {
-		return nil, nil // no SMBIOS: many Arm and RISC-V boards, s390, containers
-	} else if err != nil {
+	files, err := list(ctx, h, folder)
+	if err != nil {
 		return nil, err
 	}
-	d := &device{ctx: ctx, root: h.Root, dir: folder}
+	if len(files) == 0 {
+		return nil, nil // no SMBIOS: many Arm and RISC-V boards, s390
+	}
+	d := &device{ctx: ctx, root: h.Root.OneDevice(), dir: folder}
 	d.Kind, d.ID, d.Outcome = machineKind, "machine", snapshot.Measured
 	for _, f := range dmiFiles {
 		d.keep(f.attr, f.file)

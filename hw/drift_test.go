@@ -13,6 +13,7 @@ import (
 	"lastgood/internal/compare"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
+	"lastgood/internal/sysfs"
 	"lastgood/internal/sysfs/sysfstest"
 )
 
@@ -166,5 +167,49 @@ func TestFaults(t *testing.T) {
 				t.Errorf("gaps %q, want one with %q", told, c.gap)
 			}
 		})
+	}
+}
+
+// Disks that never answer cost their neighbours nothing: not one other subject is
+// lost, and none is called gone.
+func TestSickDisks(t *testing.T) {
+	files := []string{
+		"size", "ro", "removable", "queue/logical_block_size", "queue/rotational", "serial", "wwid", "device/serial", "device/wwid", "device/vpd_pg80",
+		"device/model", "device/name", "device/rev", "device/firmware_rev", "device/fwrev",
+	}
+	sick := &sysfstest.FS{}
+	t.Cleanup(sick.Release)
+	for _, f := range files {
+		sick.Hang = append(sick.Hang, sataDisk+"/"+f, nvmeDisk+"/"+f)
+	}
+	old := take(t.Context(), t, open(t, "full61", &sysfstest.FS{}))
+	new := take(t.Context(), t, open(t, "full61", sick))
+	others := func(s *snapshot.Snapshot) []snapshot.Subject {
+		return slices.DeleteFunc(slices.Clone(s.Subjects), func(s snapshot.Subject) bool {
+			return s.ID == "disk" || (s.Kind == "hw.disk" && (strings.Contains(s.Text("location"), "00/1f.2/") || strings.Contains(s.Text("location"), "00/04.0/")))
+		})
+	}
+	if d := cmp.Diff(others(old), others(new)); d != "" {
+		t.Errorf("the other subjects (-before +after):\n%s", d)
+	}
+	if n := len(old.Subjects) - len(others(old)); n != 3 {
+		t.Errorf("%d subjects were left out, want the two disks and their source", n)
+	}
+	if j := judge(t, old, new); j.Verdict != snapshot.Incomplete || len(j.Findings) > 0 {
+		t.Errorf("verdict %s, findings %v", j.Verdict, brief(j.Findings))
+	}
+}
+
+// A tree without sysfs says nothing of the hardware.
+func TestNoSysfs(t *testing.T) {
+	old := take(t.Context(), t, open(t, "full61", &sysfstest.FS{}))
+	new := take(t.Context(), t, sysfs.New(&sysfstest.FS{Files: map[string]string{"/proc/cmdline": "quiet\n"}}))
+	for _, s := range new.Subjects {
+		if s.Kind != snapshot.SourceKind || s.Outcome != snapshot.Inconclusive || !strings.Contains(s.Reason, "sysfs is not mounted") {
+			t.Errorf("%s: %s, %q", s.Key(), s.Outcome, s.Reason)
+		}
+	}
+	if j := judge(t, old, new); j.Verdict != snapshot.Incomplete || len(j.Findings) > 0 {
+		t.Errorf("verdict %s, findings %v", j.Verdict, brief(j.Findings))
 	}
 }

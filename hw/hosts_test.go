@@ -46,7 +46,10 @@ func open(t *testing.T, name string, faults *sysfstest.FS) *sysfs.Root {
 		t.Fatal(err)
 	}
 	faults.Under = under
-	return sysfs.WithPatience(faults, 50*time.Millisecond)
+	if len(faults.Hang) == 0 { // on a busy machine an answer may take long
+		return sysfs.WithPatience(faults, time.Hour)
+	}
+	return sysfs.New(faults)
 }
 
 func hostOf(r *sysfs.Root) source.Host {

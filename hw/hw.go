@@ -46,10 +46,7 @@ type device struct {
 // one that cannot be listed, or a device whose identity cannot be told, is an
 // error: what was read is returned with it.
 func scan(ctx context.Context, h source.Host, folder, kind string, read func(*device) bool) ([]snapshot.Subject, error) {
-	names, err := h.Root.List(ctx, folder)
-	if sysfs.Absent(err) {
-		return nil, nil
-	}
+	names, err := list(ctx, h, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +68,32 @@ func scan(ctx context.Context, h source.Host, folder, kind string, read func(*de
 		}
 		found = append(found, d)
 	}
-	return identify(found), errors.Join(errs...)
+	subjects := identify(found)
+	for _, d := range found {
+		if len(d.aliases) > 0 && d.ID != d.aliases[0] {
+			logOf(h).Info("two devices bear one identifier, neither is known by it", "device", d.name, "identifier", d.aliases[0], "known_as", d.ID)
+		}
+	}
+	return subjects, errors.Join(errs...)
+}
+
+// list names what a folder of classes or buses holds: nothing where it is absent, for
+// a kernel without such hardware has none. Where there is no sysfs at all (a
+// container, a chroot, a recording of /proc alone), an absent folder says nothing.
+func list(ctx context.Context, h source.Host, folder string) ([]string, error) {
+	names, err := h.Root.List(ctx, folder)
+	if !sysfs.Absent(err) {
+		return names, err
+	}
+	const always = "/sys/devices" // made before the first device, on every kernel
+	there, err := h.Root.Exists(ctx, always)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, fmt.Errorf("list %s: there is no %s: sysfs is not mounted, or was not recorded", folder, always)
+	}
+	return nil, nil
 }
 
 // newDevice follows a link of a class or bus folder; nil where it is no link
@@ -84,7 +106,7 @@ func newDevice(ctx context.Context, h source.Host, link, kind string) (*device, 
 	if err != nil {
 		return nil, err
 	}
-	d := &device{ctx: ctx, root: h.Root, name: path.Base(link), dir: dir}
+	d := &device{ctx: ctx, root: h.Root.OneDevice(), name: path.Base(link), dir: dir}
 	d.Kind, d.Outcome = kind, snapshot.Measured
 	return d, nil
 }

@@ -17,10 +17,7 @@ import (
 // readSensors reads every chip or zone of a class folder; each gives several
 // sensors or none.
 func readSensors(ctx context.Context, h source.Host, folder string, read func(*device) ([]snapshot.Subject, error)) ([]snapshot.Subject, error) {
-	names, err := h.Root.List(ctx, folder)
-	if sysfs.Absent(err) {
-		return nil, nil
-	}
+	names, err := list(ctx, h, folder)
 	if err != nil {
 		return nil, err
 	}

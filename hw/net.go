@@ -108,10 +108,12 @@ func (d *device) readNIC(permanent func(string) (net.HardwareAddr, error)) bool 
 	}
 	d.Parent = d.hangsOn(d.dir)
 	d.hotplug()
-	d.number("mtu", 1, "mtu")
-	if d.keep("operstate", "operstate") == "up" {
-		d.linkSpeed()
+	mac := d.macAddress(permanent)
+	if mac != nil {
+		d.Set("mac", snapshot.Text(mac.String()))
 	}
+	d.place = "at:" + d.place
+	d.Set("aliases", snapshot.List(append(d.aliases[:len(d.aliases):len(d.aliases)], d.place)...))
 	drv, err := d.root.Link(d.ctx, d.dir, "device", "driver")
 	switch {
 	case err == nil:
@@ -121,12 +123,10 @@ func (d *device) readNIC(permanent func(string) (net.HardwareAddr, error)) bool 
 	default:
 		d.Fail("driver", err)
 	}
-	mac := d.macAddress(permanent)
-	if mac != nil {
-		d.Set("mac", snapshot.Text(mac.String()))
+	d.number("mtu", 1, "mtu")
+	if d.keep("operstate", "operstate") == "up" {
+		d.linkSpeed() // last, for it may wait for the rtnl lock
 	}
-	d.place = "at:" + d.place
-	d.Set("aliases", snapshot.List(append(d.aliases[:len(d.aliases):len(d.aliases)], d.place)...))
 	d.Label = d.name
 	return true
 }
@@ -158,7 +158,9 @@ const assignedPermanent = "0"
 
 // macAddress gives the permanent address and makes it an alias where it is one
 // of the maker's. A bond lends its members another; so the present address
-// counts only where the kernel says that it is permanent.
+// counts only where the kernel says that it is permanent. Netlink that knows no such
+// interface proves nothing: it may look into another network namespace than the one
+// that /sys was mounted in (nsenter --net); scan drops what is really gone.
 func (d *device) macAddress(permanent func(string) (net.HardwareAddr, error)) net.HardwareAddr {
 	var asked error
 	if permanent != nil {
@@ -166,9 +168,6 @@ func (d *device) macAddress(permanent func(string) (net.HardwareAddr, error)) ne
 		if mac, asked = permanent(d.name); asked == nil && len(mac) > 0 {
 			d.aliasMAC(mac)
 			return mac
-		}
-		if wentAway(asked) {
-			return nil
 		}
 	}
 	present, err := d.root.Attr(d.ctx, d.dir, "address")
@@ -195,12 +194,6 @@ func (d *device) macAddress(permanent func(string) (net.HardwareAddr, error)) ne
 		d.doubt(asked) // the permanent one is another, and nobody could say which
 	}
 	return mac
-}
-
-// wentAway reports whether the interface went away meanwhile.
-func wentAway(err error) bool {
-	var gone netlink.LinkNotFoundError
-	return errors.As(err, &gone)
 }
 
 // aliasMAC makes an address an alias that its maker gave: 48 bits, for one

@@ -1,10 +1,16 @@
 package hw_test
 
 import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"lastgood/hw"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/sysfs"
 	"lastgood/internal/sysfs/sysfstest"
@@ -55,6 +61,44 @@ func shapes() *sysfstest.FS {
 			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1/operstate":          "up\n",
 			"/sys/devices/pci0000:00/0000:00:02.0/0000:02:00.0/net/ens1f1/speed":              "40000\n",
 		},
+	}
+}
+
+// Two disks that bear one WWID are known by where they sit, and the log says so.
+func TestSharedWWID(t *testing.T) {
+	const ata = "/sys/devices/pci0000:00/0000:00:1f.2/"
+	a, b := ata+"ata1/host0/target0:0:0/0:0:0:0/block/sda", ata+"ata2/host1/target1:0:0/1:0:0:0/block/sdb"
+	f := &sysfstest.FS{Files: map[string]string{}, Links: map[string]string{
+		"/sys/block/sda": ".." + strings.TrimPrefix(a, "/sys"), "/sys/block/sdb": ".." + strings.TrimPrefix(b, "/sys"),
+	}}
+	for i, d := range []string{a, b} {
+		f.Files[d+"/device/wwid"] = "naa.5000000000000001\n"
+		f.Files[d+"/device/model"] = "BRIDGE\n"
+		port := fmt.Sprintf("ata%d", i+1)
+		f.Files[ata+port+"/ata_port/"+port+"/port_no"] = strconv.Itoa(i + 1)
+	}
+	var log strings.Builder
+	host := hostOf(sysfs.New(f))
+	host.Log = slog.New(slog.NewTextHandler(&log, nil))
+	var ids []string
+	for _, src := range hw.Sources() {
+		subjects, err := src.Read(t.Context(), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range subjects {
+			ids = append(ids, subjects[i].ID)
+			if aliases, _ := subjects[i].Attrs["aliases"].Items(); !slices.Contains(aliases, "wwid:naa.5000000000000001") {
+				t.Errorf("%s: aliases %v are without the WWID", subjects[i].ID, aliases)
+			}
+		}
+	}
+	want := []string{"at:pci0000:00/1f.2/port1/0:0:0/BRIDGE", "at:pci0000:00/1f.2/port2/0:0:0/BRIDGE"}
+	if d := cmp.Diff(want, ids); d != "" {
+		t.Errorf("ids (-want +got):\n%s", d)
+	}
+	if n := strings.Count(log.String(), "two devices bear one identifier"); n != 2 {
+		t.Errorf("the log says it %d times:\n%s", n, log.String())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
@@ -63,10 +64,10 @@ type Case struct {
 	// Penalty is, for a deduction, how many insns the block has that a verifier walks
 	// which does not make it.
 	Penalty int
-	// Tail is, for a merge, how many insns are walked once for every path that is
-	// not merged.
-	Tail  int
-	Build func() (Program, error)
+	// Behind is, for a merge, how many insns stand behind the branches: they are
+	// walked once for every path that is not merged.
+	Behind int
+	Build  func() (Program, error)
 }
 
 // Program is a program with the maps that it refers to by name.
@@ -116,11 +117,12 @@ var _ = catalogue.Add(source.Source{
 // probeSteps lists every case of every family.
 func probeSteps(source.Host) []source.Step {
 	var steps []source.Step
+	types := btf.NewCache() // the kernel's types are read once, where a probe needs them
 	for _, f := range Families() {
 		for _, c := range f.Cases {
 			steps = append(steps, source.Step{
 				Group: f.Name, Name: c.Name, Kind: probeKind.Name, ID: f.Name + "/" + c.Name,
-				Cost: c.Cost, Risky: c.Risky, Run: stepOf(f, c),
+				Cost: c.Cost, Risky: c.Risky, Run: stepOf(f, c, types),
 			})
 		}
 	}

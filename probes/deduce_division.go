@@ -24,7 +24,8 @@ backend or a bucket by remainder check the result again.`,
 
 var _ = register(deductionFamily("deduce_signed_division",
 	`Bounds after signed division and remainder.
-As with unsigned division, with instructions that came later.`,
+As with unsigned division, with instructions that came later. A deduction that is lost makes programs dearer that scale
+differences of times or sizes, which may be negative.`,
 	"BPF_SDIV and BPF_SMOD, 6.6; their bounds, 7.0",
 	"6.6",
 	deduction{name: "quotient", doc: "-100 to 100, divided by -10: at most 10",

@@ -7,7 +7,7 @@ var _ = register(deductionFamily("deduce_known_bits",
 Beside bounds the verifier keeps which bits of a number are known. Bits alone may decide a comparison, and bits and
 bounds together may leave only one or two values. A deduction that is lost makes programs that test flags and aligned
 offsets (header lengths, TCP flags) dearer.`,
-	"struct tnum (kernel/bpf/tnum.c); JEQ by known bits, 6.12.y and 6.17; one possible value between bounds, 6.19.y; two, 7.2",
+	"struct tnum (kernel/bpf/tnum.c); JEQ by known bits, 6.17 and 6.12.y; one possible value between bounds, 7.0 and the stable kernels of its time; two, 7.2",
 	"5.1",
 	deduction{name: "equal_by_bits", doc: "only bits 4 to 7 can be set, so it is not 0x18",
 		body: asm.Instructions{asm.And.Imm(asm.R6, 0xf0), asm.JEq.Imm(asm.R6, 0x18, dead)}},

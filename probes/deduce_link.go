@@ -7,7 +7,7 @@ var _ = register(deductionFamily("deduce_link",
 The verifier remembers that a register is a copy of another, or a copy plus a constant, so that a check of one holds
 for the other. A deduction that is lost has programs that check a length and then use a variable derived from it
 refused, or makes them dearer.`,
-	"sync_linked_regs() in kernel/bpf/verifier.c; copies plus a constant, 6.10 (98d7ca374ba4); minus, negative and 32-bit, 7.0",
+	"sync_linked_regs() in kernel/bpf/verifier.c; copies plus a constant, 6.10 (98d7ca374ba4); minus, negative and 32-bit, 7.0 and late 6.18.y",
 	"5.1",
 	deduction{name: "copy", doc: "a register of at most 10 has a copy of at most 10",
 		body: then(asm.Instructions{asm.Mov.Reg(asm.R1, asm.R6)}, within(asm.R6, 0, 10), asm.Instructions{asm.JGT.Imm(asm.R1, 10, dead)})},

@@ -7,7 +7,7 @@ var _ = register(deductionFamily("deduce_link_spill",
 Compilers put variables on the stack and fetch them back; the link between the two must outlive that. A deduction that
 is lost has programs with many variables refused (the check is done on one copy, the access with another), or makes
 them dearer.`,
-	"save_register_state() keeps ids of spilled numbers, 5.16 (713274f1f2c8); copies plus a constant, 6.10",
+	"ids of spilled numbers in save_register_state() and check_stack_read_fixed_off() (kernel/bpf/verifier.c); between 6.1 and 6.12",
 	"5.1",
 	deduction{name: "spilled", doc: "a spilled copy of a register of at most 10",
 		body: spillLinked(asm.JGT.Imm(asm.R6, 10, out), asm.LoadMem(asm.R2, asm.RFP, -8, asm.DWord), asm.JGT.Imm(asm.R2, 10, dead))},

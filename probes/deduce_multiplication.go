@@ -6,7 +6,7 @@ var _ = register(deductionFamily("deduce_multiplication",
 	`Bounds after multiplication.
 The product of two bounded numbers is bounded, also where one is negative. A deduction that is lost makes programs
 dearer that compute the place of an entry in a table.`,
-	"scalar_min_max_mul(); signed ranges, 6.16 (9aa0ebde0014)",
+	"scalar_min_max_mul() in kernel/bpf/verifier.c; signed ranges between 6.12 and 6.16",
 	"5.1",
 	deduction{name: "by_constant", doc: "at most 10, times 5: at most 50",
 		body: then(within(asm.R6, 0, 10), asm.Instructions{asm.Mul.Imm(asm.R6, 5), asm.JGT.Imm(asm.R6, 50, dead)})},

@@ -7,7 +7,7 @@ var _ = register(deductionFamily("deduce_shift",
 Shifting moves bounds and known bits alike. Shifting the sign bit over the whole register leaves 0 or -1, which
 compilers use to select without a branch. A deduction that is lost makes programs dearer that compute header lengths
 (a field times four) or checksums.`,
-	"scalar_min_max_lsh(), _rsh(), _arsh() in kernel/bpf/verifier.c; negative constants after a full arithmetic shift, 6.12.y and 6.19",
+	"scalar_min_max_lsh(), _rsh(), _arsh() in kernel/bpf/verifier.c; negative constants after a full arithmetic shift, 6.19, 6.12.y and late 6.18.y",
 	"5.1",
 	deduction{name: "left", doc: "at most 7, times 8: at most 56",
 		body: asm.Instructions{asm.And.Imm(asm.R6, 7), asm.LSh.Imm(asm.R6, 3), asm.JGT.Imm(asm.R6, 56, dead)}},

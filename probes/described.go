@@ -5,8 +5,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// Functions that are called back, that make tail calls or that are verified on
-// their own must have type information. These are the types of the probes' own.
+// Functions that are called back or that make tail calls must have type information. These are the types of the probes' own.
 var (
 	typeInt = &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	typeU64 = &btf.Int{Name: "unsigned long", Size: 8}
@@ -33,11 +32,6 @@ func mainFunction(ins asm.Instructions) asm.Instructions {
 // staticFunction describes a function that is verified anew for each call.
 func staticFunction(name string, params []btf.Type, ins asm.Instructions) asm.Instructions {
 	return described(name, btf.StaticFunc, params, ins)
-}
-
-// globalFunction describes one that is verified once, for any arguments.
-func globalFunction(name string, params []btf.Type, ins asm.Instructions) asm.Instructions {
-	return described(name, btf.GlobalFunc, params, ins)
 }
 
 // functionPointer is the address of a function, for helpers that call back.

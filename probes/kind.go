@@ -19,7 +19,7 @@ var probeKind = snapshot.Kind{
 		{Name: "program", Doc: "digest of the program and its maps; two measurements of unlike programs are not compared"},
 		{Name: "offered", Order: []string{"yes", "no"}, Doc: "no where the kernel does not know something that the program is made of; the subject is unsupported then"},
 		{Name: "deduction", Order: []string{deductionMade, deductionNotMade}, Doc: "whether the verifier proved that the block behind the branch is never reached"},
-		{Name: "paths", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "how many times the verifier walked the tail of a merge probe: 1 where it merged all paths"},
+		{Name: "paths", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "about how many times the verifier walked what stands behind the branches of a merge probe: 1 where it merged all paths"},
 	}, programAttrs...),
 	Rules: probeRules,
 }
@@ -62,6 +62,10 @@ const (
 // sameProgram drops a rule where the program itself is another one now.
 var sameProgram = []string{"program"}
 
+// sameVerdict drops one where the verdict is another too: of a program that is refused
+// only a part was walked.
+var sameVerdict = []string{"program", "verdict"}
+
 // shapeLimit confines a rule to the families that stand on both sides of a limit.
 var shapeLimit = map[string]string{"shape": string(Limit)}
 
@@ -89,21 +93,21 @@ var probeRules = []snapshot.Rule{
 	{Code: "reason-changed", On: snapshot.OnChanged, Attr: "reason", Unless: sameProgram, Topic: topicVerdict,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name} is refused for another reason now: {new}, and was for {old}"},
-	{Code: "headroom-low", On: snapshot.OnHeadroom, Attr: "insns_processed", Share: 0.20, Unless: sameProgram, Topic: topicHeadroom,
+	{Code: "headroom-low", On: snapshot.OnHeadroom, Attr: "insns_processed", Share: 0.20, Unless: sameVerdict, Topic: topicHeadroom,
 		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
 		Message: "{name} takes {new} of {limit}: only {left} is left, where it took {old}",
 		Hint:    "the next change of the kernel or of a program like it may be too much"},
-	{Code: "insns-doubled", On: snapshot.OnGrowth, Attr: "insns_processed", Ratio: 2, Floor: 20_000, Unless: sameProgram, Topic: topicCost,
+	{Code: "insns-doubled", On: snapshot.OnGrowth, Attr: "insns_processed", Ratio: 2, Floor: 20_000, Unless: sameVerdict, Topic: topicCost,
 		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier walks {new} where it walked {old} ({ratio})",
 		Hint:    "programs like it may become too large for the verifier: test yours before you go on"},
-	{Code: "merge-lost", On: snapshot.OnGrowth, Attr: "paths", Ratio: 2, Floor: 1, Unless: sameProgram, Topic: topicCost,
+	{Code: "merge-lost", On: snapshot.OnGrowth, Attr: "paths", Ratio: 2, Floor: 1, Unless: sameVerdict, Topic: topicCost,
 		Severity: snapshot.Warning, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier no longer merges paths that are alike: {new} walked apart, {old} before"},
-	{Code: "insns-grew", On: snapshot.OnGrowth, Attr: "insns_processed", Ratio: 1.25, Floor: 5_000, Unless: sameProgram, Topic: topicCost,
+	{Code: "insns-grew", On: snapshot.OnGrowth, Attr: "insns_processed", Ratio: 1.25, Floor: 5_000, Unless: sameVerdict, Topic: topicCost,
 		Severity: snapshot.Warning, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier walks {new} where it walked {old} ({ratio})"},
-	{Code: "merge-gained", On: snapshot.OnBetter, Attr: "paths", Unless: sameProgram, Topic: topicCost,
+	{Code: "merge-gained", On: snapshot.OnBetter, Attr: "paths", Unless: sameVerdict, Topic: topicCost,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier merges more paths that are alike: {new} walked apart, {old} before"},
 	{Code: "deduction-lost", On: snapshot.OnBecomes, Attr: "deduction", From: []string{deductionMade}, To: []string{deductionNotMade}, Unless: sameProgram, Topic: topicCost,
@@ -112,7 +116,7 @@ var probeRules = []snapshot.Rule{
 	{Code: "deduction-gained", On: snapshot.OnBecomes, Attr: "deduction", From: []string{deductionNotMade}, To: []string{deductionMade}, Unless: sameProgram, Topic: topicCost,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier sees now that the branch cannot be taken"},
-	{Code: "insns-fell", On: snapshot.OnBetter, Attr: "insns_processed", Unless: sameProgram, Topic: topicCost,
+	{Code: "insns-fell", On: snapshot.OnBetter, Attr: "insns_processed", Unless: sameVerdict, Topic: topicCost,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name}: the verifier walks {new} where it walked {old}"},
 	{Code: "insns-limit-changed", On: snapshot.OnChanged, Attr: "insns_limit", Unless: sameProgram,

@@ -19,7 +19,8 @@ are refused.`,
 
 var _ = register(limitFamily("limit_functions",
 	`How many functions a program may have.
-Where the limit is lower, programs built of many functions are refused.`,
+The program itself counts, and so do functions that are called back. Where the limit is lower, programs built of many
+small functions are refused.`,
 	"BPF_MAX_SUBPROGS (include/linux/bpf_verifier.h), 256",
 	"4.16",
 	limitCase{name: "within", doc: "256 functions", cost: 3 * time.Millisecond, ins: func() asm.Instructions { return functions(256) }},

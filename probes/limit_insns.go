@@ -12,8 +12,8 @@ A loop of a known number of rounds is walked round by round, to exactly the limi
 that nearly all large programs meet first: where it is lower, everything that came near it is refused.`,
 	"BPF_COMPLEXITY_LIMIT_INSNS, 1,000,000 since 5.2 (c04c0d2b968a)",
 	"5.3",
-	limitCase{name: "within", doc: "1,000,000 insns walked", cost: 250 * time.Millisecond, ins: func() asm.Instructions { return walk(1_000_000) }},
-	limitCase{name: "beyond", doc: "1,000,001 insns walked", cost: 250 * time.Millisecond, ins: func() asm.Instructions { return walk(1_000_001) }},
+	limitCase{name: "within", doc: "1,000,000 insns walked", cost: 200 * time.Millisecond, ins: func() asm.Instructions { return walk(1_000_000) }},
+	limitCase{name: "beyond", doc: "1,000,001 insns walked", cost: 200 * time.Millisecond, ins: func() asm.Instructions { return walk(1_000_001) }},
 ))
 
 // walkRound is the length of a round: large, so that few states are kept.

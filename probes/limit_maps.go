@@ -10,7 +10,8 @@ import (
 
 var _ = register(limitFamily("limit_maps",
 	`How many maps a program may use.
-Where the limit is lower, programs with many maps (Cilium's, profilers') are refused.`,
+Each map that the program refers to counts once, those that hold its constants among them. Where the limit is lower,
+programs with many maps (Cilium's, profilers') are refused.`,
 	"MAX_USED_MAPS (include/linux/bpf_verifier.h), 64",
 	"",
 	limitCase{name: "within", doc: "64 maps", cost: 6 * time.Millisecond, ins: func() asm.Instructions { return useMaps(64) }, maps: func() map[string]*ebpf.MapSpec { return manyMaps(64) }},

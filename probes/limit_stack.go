@@ -7,7 +7,8 @@ import (
 
 var _ = register(limitFamily("limit_stack",
 	`How much stack a function may use.
-A program that keeps a large struct on its stack comes near it. Where the limit is lower such programs are refused.`,
+A program that keeps a large struct or a path name on its stack comes near it. Where the limit is lower such programs
+are refused.`,
 	"MAX_BPF_STACK (include/linux/filter.h), 512",
 	"",
 	limitCase{name: "within", doc: "512 bytes", ins: func() asm.Instructions { return chain(1, 512) }},
@@ -24,6 +25,7 @@ instead, and then only each function's own counts. Where the limit is lower prog
 	limitCase{name: "beyond", doc: "two functions of 264 bytes", ins: func() asm.Instructions { return chain(2, 264) }},
 	limitCase{name: "tracing_within", doc: "two functions of 256 bytes in a tracing program", typ: ebpf.Kprobe, ins: func() asm.Instructions { return chain(2, 256) }},
 	limitCase{name: "tracing_beyond", doc: "two functions of 264 bytes in a tracing program: accepted with a private stack", typ: ebpf.Kprobe, ins: func() asm.Instructions { return chain(2, 264) }},
-	limitCase{name: "rounding", doc: "32 bytes in 8 functions of 58 each: how a function's stack is rounded", ins: func() asm.Instructions { return chain(8, 64) }},
-	limitCase{name: "rounding_beyond", doc: "8 functions of 72 bytes each", ins: func() asm.Instructions { return chain(8, 72) }},
+	limitCase{name: "eight_within", doc: "eight functions of 64 bytes", ins: func() asm.Instructions { return chain(8, 64) }},
+	limitCase{name: "eight_beyond", doc: "eight functions of 72 bytes", ins: func() asm.Instructions { return chain(8, 72) }},
+	limitCase{name: "rounding", doc: "six functions of 72 bytes: 480 where each is rounded to 16, 576 where it is rounded to 32", ins: func() asm.Instructions { return chain(6, 72) }},
 ))

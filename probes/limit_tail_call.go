@@ -13,7 +13,7 @@ callers' stacks are bounded. Where the limit is lower, programs that mix functio
 refused.`,
 	"MAX_TAIL_CALL_STACK, 256, in check_max_stack_depth(); tail calls in functions, 5.10 (e411901c0b77)",
 	"5.10",
-	limitCase{name: "in_program", doc: "a tail call of the program itself", maps: programArray, ins: func() asm.Instructions { return tailCallOnly() }},
+	limitCase{name: "in_program", doc: "a tail call of the program itself", maps: programArray, ins: func() asm.Instructions { return tailCall() }},
 	limitCase{name: "within", doc: "a tail call in a function whose caller uses 224 bytes", maps: programArray, ins: func() asm.Instructions { return tailCallInFunction(224) }},
 	limitCase{name: "beyond", doc: "a tail call in a function whose caller uses 256 bytes", maps: programArray, ins: func() asm.Instructions { return tailCallInFunction(256) }},
 ))
@@ -26,8 +26,6 @@ func programArray() map[string]*ebpf.MapSpec {
 func tailCall() asm.Instructions {
 	return append(asm.Instructions{asm.LoadMapPtr(asm.R2, 0).WithReference("progs"), asm.Mov.Imm(asm.R3, 0), asm.FnTailCall.Call()}, ending()...)
 }
-
-func tailCallOnly() asm.Instructions { return tailCall() }
 
 // tailCallInFunction calls a function that makes a tail call, with so much stack in use.
 func tailCallInFunction(stack int) asm.Instructions {

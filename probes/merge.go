@@ -67,6 +67,19 @@ func (m *merge) build() (Program, error) {
 	return Program{Spec: &ebpf.ProgramSpec{Type: ebpf.SchedCLS, Instructions: ins, License: "GPL"}, Maps: m.maps}, nil
 }
 
+// behind is how many insns stand behind the branches, and the last branch among
+// them: with it the quotient comes out as the number of paths.
+func (m *merge) behind() int {
+	n := mergeTail + diamondInsns
+	for i := range cmp.Or(m.branches, mergeDiamonds) {
+		n += len(m.use(i))
+	}
+	return n
+}
+
+// diamondInsns is about how long a branch is.
+const diamondInsns = 14
+
 // diamond branches on an unknown bit. Before and behind the arms stand enough
 // insns for the verifier to keep a state where they meet: it keeps one where 8
 // insns and 2 jumps passed since the last (is_state_visited in verifier.c).
@@ -95,7 +108,7 @@ func tail(n int) asm.Instructions {
 func mergeFamily(name, doc, rests, since string, plans ...merge) Family {
 	f := Family{Name: name, Shape: Merge, Doc: doc, Rests: rests, Since: since}
 	for _, m := range plans {
-		f.Cases = append(f.Cases, Case{Name: m.name, Doc: m.doc, Tail: mergeTail, Cost: mergeCost, Build: m.build})
+		f.Cases = append(f.Cases, Case{Name: m.name, Doc: m.doc, Behind: m.behind(), Cost: mergeCost, Build: m.build})
 	}
 	return f
 }
@@ -237,4 +250,4 @@ const (
 )
 
 // mergeCost is about what an exploded merge probe takes on a slow machine.
-const mergeCost = 6 * time.Millisecond
+const mergeCost = 3 * time.Millisecond

@@ -5,10 +5,11 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// The two maps that keys are looked up in.
+// The maps that keys are looked up in.
 var (
 	arrayMap = map[string]*ebpf.MapSpec{"m": {Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 16}}
 	hashMap  = map[string]*ebpf.MapSpec{"m": {Type: ebpf.Hash, KeySize: 8, ValueSize: 8, MaxEntries: 16}}
+	wordMap  = map[string]*ebpf.MapSpec{"m": {Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 16}}
 )
 
 var _ = register(mergeFamily("merge_map_key",
@@ -26,6 +27,10 @@ look up per-CPU or configuration arrays with constant keys, as all Cilium progra
 		left: storeZero, right: storeUnknown, use: lookup(0), maps: arrayMap},
 	merge{name: "array_high_half", doc: "a spilled zero against an unknown number, of which the high half is the key",
 		left: storeNumber(0), right: storeUnknown, use: lookup(4), maps: arrayMap},
+	merge{name: "hash_high_half", doc: "a spilled zero against an unknown number, of which the high half is the 4-byte key of a hash",
+		left: storeNumber(0), right: storeUnknown, use: lookup(4), maps: wordMap},
+	merge{name: "hash_low_half", doc: "the same with the low half",
+		left: storeNumber(0), right: storeUnknown, use: lookup(0), maps: wordMap},
 	merge{name: "hash_two_numbers", doc: "an 8-byte key of 7 or of 9 for a hash",
 		left: storeNumber(7), right: storeNumber(9), use: lookup(0), maps: hashMap},
 	merge{name: "hash_halves_number", doc: "an 8-byte key of two unknown halves or of a constant for a hash",

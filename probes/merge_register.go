@@ -37,12 +37,18 @@ important than it did (its "precision" marking), which multiplies the cost of an
 		setup: clearBuffer, left: keepNumber(7), right: keepNumber(9), use: useOwnOffset},
 	merge{name: "two_numbers_dead", doc: "two constants, overwritten behind the tail",
 		setup: clearBuffer, left: keepNumber(7), right: keepNumber(9), use: useOverwritten},
-	merge{name: "ranges", doc: "a number below 8 against one below 4",
-		setup: clearBuffer, left: keepBelow(3), right: keepBelow(7), use: useOwnOffset},
+	merge{name: "range_then_narrower", doc: "a number below 8, then one below 4: what holds for the first holds for the second",
+		setup: clearBuffer, left: keepBelow(7), right: keepBelow(3), use: useOwnOffset},
+	merge{name: "range_then_wider", doc: "a number below 4, then one below 8, of which only a comparison is made",
+		setup: clearBuffer, left: keepBelow(3), right: keepBelow(7), use: useUndecided},
 ))
 
 // The arms make two numbers in R7 and R8 and spill both, for there are more
 // branches than registers; a spill and its fill keep bounds and links.
+
+// fresh makes an unknown number in R0. The one that was branched on will not do: one
+// of its bits is known, and differs from arm to arm.
+var fresh = asm.FnGetPrandomU32.Call()
 
 // pair spills R7 and R8 to the two slots of branch i.
 func pair(i int) asm.Instructions {
@@ -66,17 +72,17 @@ const buffer = int16(-8 * (2*mergeDiamonds + 2))
 var clearBuffer = asm.Instructions{storeImm(buffer, 0), storeImm(buffer+8, 0)}
 
 func keepCopy(i int) asm.Instructions {
-	ins := asm.Instructions{asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, 7), asm.Mov.Reg(asm.R8, asm.R7)}
+	ins := asm.Instructions{fresh, asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, 7), asm.Mov.Reg(asm.R8, asm.R7)}
 	return append(ins, pair(i)...)
 }
 
 func keepCopyPlus(i int) asm.Instructions {
-	ins := asm.Instructions{asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, 7), asm.Mov.Reg(asm.R8, asm.R7), asm.Add.Imm(asm.R8, 4)}
+	ins := asm.Instructions{fresh, asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, 7), asm.Mov.Reg(asm.R8, asm.R7), asm.Add.Imm(asm.R8, 4)}
 	return append(ins, pair(i)...)
 }
 
 func keepOther(i int) asm.Instructions {
-	ins := asm.Instructions{asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, 7), asm.Mov.Reg(asm.R8, asm.R6), asm.And.Imm(asm.R8, 7)}
+	ins := asm.Instructions{fresh, asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, 7), asm.Mov.Reg(asm.R8, asm.R6), asm.And.Imm(asm.R8, 7)}
 	return append(ins, pair(i)...)
 }
 
@@ -84,7 +90,7 @@ func keepOther(i int) asm.Instructions {
 func compareTwin(i int) asm.Instructions {
 	label := fmt.Sprintf("twin%d", i)
 	ins := asm.Instructions{
-		asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, 7), asm.Mov.Reg(asm.R8, asm.R7), asm.Add.Imm(asm.R8, 4),
+		fresh, asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, 7), asm.Mov.Reg(asm.R8, asm.R7), asm.Add.Imm(asm.R8, 4),
 		asm.JLT.Imm(asm.R8, 8, label),
 		asm.Mov.Imm(asm.R7, 0), asm.Mov.Imm(asm.R8, 0),
 		asm.Mov.Imm(asm.R1, 0).WithSymbol(label),
@@ -100,7 +106,7 @@ func keepNumber(n int32) func(int) asm.Instructions {
 
 func keepBelow(mask int32) func(int) asm.Instructions {
 	return func(i int) asm.Instructions {
-		ins := asm.Instructions{asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, mask), asm.Mov.Imm(asm.R8, 0)}
+		ins := asm.Instructions{fresh, asm.Mov.Reg(asm.R7, asm.R0), asm.And.Imm(asm.R7, mask), asm.Mov.Imm(asm.R8, 0)}
 		return append(ins, pair(i)...)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"lastgood/internal/snapshot"
@@ -20,7 +21,7 @@ import (
 )
 
 // stepOf runs one case and gives its subject.
-func stepOf(f Family, c Case) func(context.Context, source.Host) []snapshot.Subject {
+func stepOf(f Family, c Case, types *btf.Cache) func(context.Context, source.Host) []snapshot.Subject {
 	return func(ctx context.Context, _ source.Host) []snapshot.Subject {
 		s := snapshot.Subject{Kind: probeKind.Name, ID: f.Name + "/" + c.Name, Outcome: snapshot.Measured}
 		s.Set("family", snapshot.Text(f.Name))
@@ -34,14 +35,14 @@ func stepOf(f Family, c Case) func(context.Context, source.Host) []snapshot.Subj
 			s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
 			return []snapshot.Subject{s}
 		}
-		runProgram(ctx, &s, &program)
+		runProgram(ctx, &s, &program, types)
 		interpret(&s, &c)
 		return []snapshot.Subject{s}
 	}
 }
 
 // runProgram makes the program's maps, loads it once and keeps what was measured.
-func runProgram(ctx context.Context, s *snapshot.Subject, p *Program) {
+func runProgram(ctx context.Context, s *snapshot.Subject, p *Program, types *btf.Cache) {
 	made, err := loader.CreateMaps(p.Maps)
 	if errors.Is(err, ebpf.ErrNotSupported) {
 		lacking(s, err.Error())
@@ -52,7 +53,7 @@ func runProgram(ctx context.Context, s *snapshot.Subject, p *Program) {
 		return
 	}
 	defer loader.CloseMaps(made)
-	record(s, loader.Measure(ctx, loader.Request{Spec: p.Spec, Maps: made}))
+	record(s, loader.Measure(ctx, loader.Request{Spec: p.Spec, Maps: made, Types: types}))
 }
 
 // record puts a measurement into a subject's attributes; what is not known is absent.
@@ -104,6 +105,7 @@ var unknownToKernel = []string{
 	"unknown opcode", "reserved fields", "invalid BPF_ALU", "invalid BPF_JMP", "BPF_END uses", "invalid may_goto",
 	"invalid func unknown#", "function calls to other bpf functions are allowed",
 	"kernel function calls are not", "calling kernel function", "loading/calling other bpf or kernel functions",
+	"kernel btf_id 4294967295 ", // what a call by name becomes where the kernel has no function of that name
 	"unrecognized bpf_ld_imm64 insn",
 }
 
@@ -170,8 +172,9 @@ func interpret(s *snapshot.Subject, c *Case) {
 		}
 		s.Set("deduction", snapshot.Text(made))
 	}
-	if c.Tail > 0 {
-		s.Set("paths", snapshot.Int(n/int64(c.Tail)))
+	if c.Behind > 0 {
+		behind := int64(c.Behind)
+		s.Set("paths", snapshot.Int(max(1, (n+behind/2)/behind)))
 	}
 }
 

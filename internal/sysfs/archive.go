@@ -278,7 +278,13 @@ func (t *tree) add(host string, n *node) error {
 	if t.size += len(n.data); t.size > t.max {
 		return fmt.Errorf("more than %d bytes", t.max)
 	}
-	if old := t.nodes[host]; old != nil && old.mode.IsDir() && n.mode.IsDir() {
+	if len(n.target) > maxPath {
+		return fmt.Errorf("%s is a link to more than %d bytes", host, maxPath)
+	}
+	if old := t.nodes[host]; old != nil && old.mode.IsDir() {
+		if !n.mode.IsDir() { // it would hide what the folder holds
+			return fmt.Errorf("%s is a folder and something else: %w", host, unix.EISDIR)
+		}
 		return nil
 	}
 	for dir := path.Dir(host); t.nodes[dir] == nil; dir = path.Dir(dir) {

@@ -70,9 +70,17 @@ func parseErrno(s string) (unix.Errno, error) {
 // errOutside is the error of an entry that points out of the tree.
 var errOutside = errors.New("points outside the tree")
 
+// maxPath is PATH_MAX of include/uapi/linux/limits.h: no host has longer names. The
+// bound matters, for package tar lets through a name of 1 MiB, half a million folders
+// deep, and each of them costs a walk over the name.
+const maxPath = 4096
+
 // cleanEntry is the absolute host path of an archive's entry or of a path in
 // ERRNO.tsv: "./sys/x", "sys/x" and "/sys/x" are the same. One that climbs is refused.
 func cleanEntry(name string) (string, error) {
+	if len(name) > maxPath {
+		return "", fmt.Errorf("path %q is longer than %d bytes", clip(name), maxPath)
+	}
 	if strings.ContainsRune(name, 0) {
 		return "", fmt.Errorf("path %q has a zero byte", clip(name))
 	}

@@ -41,7 +41,8 @@ type Root struct {
 	fs       FS
 	live     bool
 	patience time.Duration
-	hung     atomic.Int32 // operations given up on that have not come back
+	hung     *atomic.Int32 // operations given up on that have not come back
+	sick     *atomic.Bool  // nil, or whether one of this view's has hung
 }
 
 // Patience is how long one file operation may take, and maxHung how many may
@@ -52,10 +53,20 @@ const (
 )
 
 // New is a Root over any tree: a recording, or a test's.
-func New(f FS) *Root { return &Root{fs: f, patience: Patience} }
+func New(f FS) *Root { return WithPatience(f, Patience) }
 
 // WithPatience is a Root over any tree that waits for d at most on each operation.
-func WithPatience(f FS, d time.Duration) *Root { return &Root{fs: f, patience: d} }
+func WithPatience(f FS, d time.Duration) *Root {
+	return &Root{fs: f, patience: d, hung: new(atomic.Int32)}
+}
+
+// OneDevice is a view of the same tree for the files of one device. After the first
+// operation that gives no answer it begins no other, and answers ErrHung at once:
+// what keeps one attribute of a sick device waiting mostly keeps all of them, and a
+// disk has enough of them to use up maxHung by itself, at the cost of its neighbours.
+func (r *Root) OneDevice() *Root {
+	return &Root{fs: r.fs, live: r.live, patience: r.patience, hung: r.hung, sick: new(atomic.Bool)}
+}
 
 // Live reports whether the tree is this very host, so that what is not in it
 // (a system call, a netlink answer) may be asked of the running kernel.
@@ -144,6 +155,9 @@ func guard[T any](ctx context.Context, r *Root, op, name string, f func() (T, er
 	if err := ctx.Err(); err != nil {
 		return none, fmt.Errorf("%s %s: %w", op, name, err)
 	}
+	if r.sick != nil && r.sick.Load() {
+		return none, fmt.Errorf("%s %s: not tried, another read of this device hangs: %w", op, name, ErrHung)
+	}
 	if r.hung.Load() >= maxHung {
 		return none, fmt.Errorf("%s %s: not tried, %d other reads hang: %w", op, name, maxHung, ErrHung)
 	}
@@ -154,6 +168,9 @@ func guard[T any](ctx context.Context, r *Root, op, name string, f func() (T, er
 	}()
 	giveUp := func() {
 		r.hung.Add(1)
+		if r.sick != nil {
+			r.sick.Store(true)
+		}
 		go func() { <-done; r.hung.Add(-1) }()
 	}
 	timer := time.NewTimer(r.patience)

@@ -88,6 +88,38 @@ func TestHang(t *testing.T) {
 	}
 }
 
+// One sick device costs one patience and one thread, and its neighbours nothing.
+func TestOneDevice(t *testing.T) {
+	f := &sysfstest.FS{Files: map[string]string{"/sys/a/good": "1", "/sys/b/good": "2"}, Hang: []string{"/sys/a/sick"}}
+	defer f.Release()
+	r := sysfs.WithPatience(f, 500*time.Millisecond)
+	a, b, ctx := r.OneDevice(), r.OneDevice(), t.Context()
+	if s, err := a.Attr(ctx, "/sys/a/good"); s != "1" || err != nil {
+		t.Errorf("Attr before = %q, %v", s, err)
+	}
+	if _, err := a.Attr(ctx, "/sys/a/sick"); !errors.Is(err, sysfs.ErrHung) {
+		t.Errorf("Attr of what hangs = %v", err)
+	}
+	asked := len(f.Asked())
+	for range 100 {
+		if _, err := a.Attr(ctx, "/sys/a/other"); !errors.Is(err, sysfs.ErrHung) || sysfs.Absent(err) || !strings.Contains(err.Error(), "not tried") {
+			t.Fatalf("Attr after = %v, want not tried", err)
+		}
+	}
+	if n := len(f.Asked()); n != asked {
+		t.Errorf("%d more paths were asked of a sick device", n-asked)
+	}
+	if s, err := b.Attr(ctx, "/sys/b/good"); s != "2" || err != nil {
+		t.Errorf("Attr of a neighbour = %q, %v", s, err)
+	}
+	if s, err := r.Attr(ctx, "/sys/a/good"); s != "1" || err != nil {
+		t.Errorf("Attr by the tree itself = %q, %v", s, err)
+	}
+	if a.Live() || !sysfs.Live().OneDevice().Live() {
+		t.Error("a view is not as live as its tree")
+	}
+}
+
 func TestDoneContext(t *testing.T) {
 	f := &sysfstest.FS{Hang: []string{"/sys/sick"}}
 	defer f.Release()

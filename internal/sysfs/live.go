@@ -9,7 +9,11 @@ import (
 )
 
 // Live is this host.
-func Live() *Root { return &Root{fs: liveFS{}, live: true, patience: Patience} }
+func Live() *Root {
+	r := New(liveFS{})
+	r.live = true
+	return r
+}
 
 type liveFS struct{}
 

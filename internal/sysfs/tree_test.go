@@ -25,6 +25,7 @@ var host = []entry{
 	{name: "./sys/out", link: "../../../../../etc/passwd"},
 	{name: "./sys/abs", link: "/sys/block/sda/size"},
 	{name: "./sys/loop", link: "loop"},
+	{name: "./console.log", data: "Linux version 6.1\n"},
 	{name: "./ERRNO.tsv", data: "# note\n\n" +
 		"/sys/devices/pci0000:00/0000:00:01.0/wwid\t5\tinput/output error\n" +
 		"/sys/devices/pci0000:00/0000:00:01.0/vendor\tENXIO\n" +
@@ -125,6 +126,7 @@ func checkTree(t *testing.T, r *Root) {
 	}{
 		{"/sys/block/sda/size", "100", nil},
 		{"/sys/abs", "100", nil},
+		{"/console.log", "Linux version 6.1", nil},
 		{"/sys/block/sda/device/vendor", "", unix.ENXIO},
 		{dev + "/vendor", "", unix.ENXIO},
 		{dev + "/wwid", "", unix.EIO},
@@ -176,6 +178,10 @@ func TestOpenTreeRefuses(t *testing.T) {
 		{"other.tar", pack(t, []entry{{name: "etc/fstab", data: "x"}}), "no recorded host"},
 		{"big.tar", big, "larger than"},
 		{"file.tar", pack(t, []entry{{name: "sys", data: "x"}, {name: "sys/block", data: "x"}}), "no folder"},
+		{"deep.tar", pack(t, []entry{{name: "sys/" + strings.Repeat("a/", maxPath) + "x", data: "x"}}), "longer than 4096"},
+		{"link.tar", pack(t, []entry{{name: "sys/x", link: strings.Repeat("a/", maxPath)}}), "more than 4096"},
+		{"hide.tar", pack(t, []entry{{name: "sys/x/y", data: "x"}, {name: "sys/x", data: "x"}}), "a folder and something else"},
+		{"root.tar", pack(t, []entry{{name: "sys/x", data: "x"}, {name: ".", link: "y"}}), "a folder and something else"},
 		{"errno.tar", pack(t, []entry{{name: "sys/x", data: "x"}, {name: "ERRNO.tsv", data: "/sys/x\tsick\n"}}), `"sick" is no errno`},
 		{"text.tar", []byte("this is no archive, but it is long enough to look at\n"), "unpack"},
 		{"h.tar.xz", []byte("\xfd7zXZ\x00rest"), "packed with xz"},
@@ -229,6 +235,8 @@ func FuzzTar(f *testing.F) {
 	f.Add(pack(f, host))
 	f.Add(pack(f, host)[:900])
 	f.Add(pack(f, []entry{{name: "../x", data: "x"}}))
+	f.Add(pack(f, []entry{{name: "sys/x/y", data: "x"}, {name: "sys/x", data: "x"}}))
+	f.Add(pack(f, []entry{{name: "sys/x", data: "x"}, {name: ".", link: "y"}}))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tr := newTree()
@@ -242,10 +250,12 @@ func FuzzTar(f *testing.F) {
 			if up := tr.nodes[filepath.Dir(p)]; up == nil || !up.mode.IsDir() {
 				t.Errorf("entry %q lies in no folder", p)
 			}
-			if _, err := tr.Exists(p); err != nil {
-				t.Errorf("Exists(%q) of an entry: %v", p, err)
+			if there, err := tr.Exists(p); !there || err != nil {
+				t.Errorf("Exists(%q) of an entry = %v, %v", p, there, err)
 			}
-			_ = n
+			if len(n.data) > maxFile || len(p) > maxPath+1 || len(n.target) > maxPath {
+				t.Errorf("entry %q is beyond the bounds", p)
+			}
 		}
 	})
 }
