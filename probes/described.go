@@ -5,7 +5,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// Functions that are called back or that make tail calls must have type information. These are the types of the probes' own.
+// Functions that are called back or that make tail calls must have type
+// information. These are the types that the probes' own functions use.
 var (
 	typeInt = &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	typeU64 = &btf.Int{Name: "unsigned long", Size: 8}

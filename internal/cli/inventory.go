@@ -42,6 +42,7 @@ func (s *session) inventory(ctx context.Context) (int, error) {
 	if format == "json" {
 		return exitOK, s.printSnapshot("json", snap)
 	}
+	hw.Name(ctx, snap)
 	if err := report.Inventory(s.env.Out, snap, all, s.options()); err != nil {
 		return exitUsage, err
 	}
