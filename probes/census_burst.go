@@ -67,6 +67,12 @@ const maxTries = 16
 func (b *burst) call(id int) (unix.Errno, string) {
 	// struct bpf_insn: the call's immediate is the helper's id.
 	binary.NativeEndian.PutUint32(b.insns[4:], uint32(id))
+	return b.load()
+}
+
+// load loads the program as it is. The log is a view into the buffer, good until the
+// next load: five thousand of them are read and few are kept.
+func (b *burst) load() (unix.Errno, string) {
 	var fd uintptr
 	var errno unix.Errno
 	for range maxTries {
@@ -80,7 +86,7 @@ func (b *burst) call(id int) (unix.Errno, string) {
 		unix.Close(int(fd))
 	}
 	n := bytes.IndexByte(b.log, 0)
-	return errno, string(b.log[:max(n, 0)])
+	return errno, unsafe.String(&b.log[0], max(n, 0))
 }
 
 // logLevel is the level at which a refusal is told without a trace of the

@@ -29,6 +29,7 @@ type censor struct {
 	targets map[string]btfTarget
 	noBTF   error // why there are no targets
 	locked  string
+	phrases phrases
 
 	trivial    []byte // r0 = 0; exit
 	returnOne  []byte // r0 = 1; exit, which some attach types demand and the rest allow
@@ -38,6 +39,7 @@ type censor struct {
 func newCensor(btf string) *censor {
 	return &censor{
 		btf:        btf,
+		phrases:    phrases{},
 		trivial:    mustEncode(asm.Mov.Imm(asm.R0, 0), asm.Return()),
 		returnOne:  mustEncode(asm.Mov.Imm(asm.R0, 1), asm.Return()),
 		callHelper: mustEncode(asm.BuiltinFunc(0).Call(), asm.Mov.Reg(asm.R0, asm.R1), asm.Return()),

@@ -93,7 +93,8 @@ func (p *progType) prepare(c *censor) (loader.TryProg, told) {
 
 // helpers asks for each helper that the kernel knows.
 func (p *progType) helpers(c *censor, s snapshot.Subject, try loader.TryProg) snapshot.Subject {
-	var said tally
+	said := tally{phrases: c.phrases}
+	plain := c.askPlain(try)
 	b := newBurst(try, c.callHelper, c.logLevel())
 	defer b.close()
 	for id := 1; id <= c.lastHelper(); id++ {
@@ -101,15 +102,37 @@ func (p *progType) helpers(c *censor, s snapshot.Subject, try loader.TryProg) sn
 		if slices.Contains(notAsked, name) {
 			continue
 		}
-		errno, log := b.call(id)
-		said.add(name, answerHelper(errno, log, id))
+		t, known := plain[id]
+		if !known {
+			errno, log := b.call(id)
+			t = answerHelper(errno, log, id)
+		}
+		said.add(name, t)
 	}
 	said.fill(&s, c.lockdown())
 	return s
 }
 
+// phrases keeps one copy of each line that the kernel has said, and what it says
+// without the helper's name. Thousands of answers are made of a few hundred lines.
+type phrases map[string]phrase
+
+type phrase struct{ line, generic string }
+
+// of returns line, which may be a view into a log buffer, for keeping.
+func (p phrases) of(line string) phrase {
+	if kept, ok := p[line]; ok {
+		return kept
+	}
+	line = strings.Clone(line)
+	kept := phrase{line, generic(line)}
+	p[line] = kept
+	return kept
+}
+
 // tally gathers what the kernel said of each helper.
 type tally struct {
+	phrases     phrases
 	open, vague []string
 	errs        map[string]string
 	lines       map[string]int
@@ -119,17 +142,21 @@ func (y *tally) add(name string, t told) {
 	if y.lines == nil {
 		y.lines, y.errs = map[string]int{}, map[string]string{}
 	}
+	if y.phrases == nil {
+		y.phrases = phrases{}
+	}
+	words := y.phrases.of(t.line)
 	if t.answer != no {
 		y.open = append(y.open, name)
 	}
 	if t.answer != unclear {
-		y.lines[generic(t.line)]++
+		y.lines[words.generic]++
 		return
 	}
 	y.vague = append(y.vague, name)
-	y.lines[name+": "+t.line]++
+	y.lines[name+": "+words.line]++
 	if len(y.errs) < maxUnclear {
-		y.errs[name] = t.line
+		y.errs[name] = words.line
 	}
 }
 

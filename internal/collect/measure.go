@@ -32,7 +32,8 @@ func Measure(ctx context.Context, host source.Host, sources []source.Source, in 
 	if err := confine(&req); err != nil {
 		return err
 	}
-	m := measurer{host: host, in: lines, out: json.NewEncoder(out)}
+	buf := bufio.NewWriter(out)
+	m := measurer{host: host, in: lines, buf: buf, out: json.NewEncoder(buf)}
 	if why := refused(ctx, host.Root); why != "" {
 		return m.send(frame{Type: frameRefused, Text: why})
 	}
@@ -52,11 +53,18 @@ func Measure(ctx context.Context, host source.Host, sources []source.Source, in 
 type measurer struct {
 	host source.Host
 	in   *bufio.Reader
+	buf  *bufio.Writer
 	out  *json.Encoder
 }
 
+// send writes a frame. A subject waits for the frame behind it, which is there
+// before anything else is loaded: the parent is woken once a step and not twice.
 func (m *measurer) send(f frame) error {
-	if err := m.out.Encode(f); err != nil {
+	err := m.out.Encode(f)
+	if err == nil && f.Type != frameSubject {
+		err = m.buf.Flush()
+	}
+	if err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil
