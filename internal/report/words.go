@@ -245,5 +245,8 @@ func changed(r *Report) string {
 		}
 		parts = append(parts, part)
 	}
-	return flat(strings.Join(parts, "; "))
+	if text := flat(strings.Join(parts, "; ")); strings.TrimSpace(text) != "" {
+		return text
+	}
+	return "nothing that could be told" // a report read from a file may name no class
 }
