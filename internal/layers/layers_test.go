@@ -29,8 +29,13 @@ var above = map[string][]string{
 	"internal/collect":         {"internal/boot", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/baseline":        {"internal/snapshot"},
 	"internal/report":          {"internal/snapshot"},
+	"internal/vm":              {},
+	"internal/kernels":         {"internal/sysfs"},
+	"internal/bootloader":      {"internal/sysfs"},
+	"internal/candidate":       {"internal/snapshot", "internal/source", "internal/sysfs", "loader"},
+	"internal/preflight":       {"internal/bootloader", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm"},
 	"internal/config":          {"internal/compare", "internal/snapshot"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/collect", "internal/compare", "internal/config", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "probes"},
+	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
 }
@@ -44,7 +49,7 @@ var only = map[string][]string{
 	"github.com/vishvananda/netlink": {"hw"},
 	"github.com/spf13/pflag":         {"internal/cli"},
 	"github.com/goccy/go-yaml":       {"internal/config"},
-	"os/exec":                        {"internal/collect"},
+	"os/exec":                        {"internal/collect", "internal/kernels", "internal/vm"},
 }
 
 type pkg struct {
