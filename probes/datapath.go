@@ -48,22 +48,22 @@ func datapathCases() []Case {
 			cases = append(cases, Case{
 				Name: d.Name + "_" + stage, Cost: cost,
 				Doc:   fmt.Sprintf("stage %s of the %s datapath", stage, d.Name),
-				Build: func() (Program, error) { return datapathProgram(load, stage) },
+				Build: func() (Program, error) { return stageOf(load, stage) },
 			})
 		}
 	}
 	return cases
 }
 
-// datapathProgram is one stage with copies of the maps that it refers to.
-func datapathProgram(load func() (*ebpf.CollectionSpec, error), stage string) (Program, error) {
+// stageOf is one program of an object, with copies of the maps that it refers to.
+func stageOf(load func() (*ebpf.CollectionSpec, error), name string) (Program, error) {
 	spec, err := load()
 	if err != nil {
-		return Program{}, fmt.Errorf("read datapath object: %w", err)
+		return Program{}, fmt.Errorf("read object: %w", err)
 	}
-	prog := spec.Programs[stage]
+	prog := spec.Programs[name]
 	if prog == nil {
-		return Program{}, fmt.Errorf("read datapath object: no program %s", stage)
+		return Program{}, fmt.Errorf("read object: no program %s", name)
 	}
 	maps := map[string]*ebpf.MapSpec{}
 	for _, ins := range prog.Instructions {

@@ -172,6 +172,9 @@ func (c *check) finish(rep *report.Report) {
 	rep.TookSeconds = time.Since(c.start).Seconds()
 	rep.Summary = summary(rep)
 	rep.Next = next(rep)
+	if rep.Current != nil {
+		rep.Next = append(rep.Next, c.s.preflightNotes(rep.Current.Kernel.Release)...)
+	}
 }
 
 func hintText(err error) string {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/collect"
+	"lastgood/probes"
 )
 
 // measureCommand is the child process that loads programs; collect starts it.
@@ -15,8 +16,12 @@ func measureCommand() command {
 		long:    "Started by lastgood itself: reads what to measure and writes what it measured.",
 		example: "lastgood check",
 		setup: func(*pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
-			return func(ctx context.Context, s *session, _ []string) (int, error) {
-				if err := collect.Measure(ctx, s.host(), sources(), s.env.In, s.env.Out); err != nil {
+			return func(ctx context.Context, s *session, objects []string) (int, error) {
+				from := sources()
+				if len(objects) > 0 {
+					from = append(from, probes.Objects(objects))
+				}
+				if err := collect.Measure(ctx, s.host(), from, s.env.In, s.env.Out); err != nil {
 					return exitUsage, err
 				}
 				return exitOK, nil

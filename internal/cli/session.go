@@ -112,6 +112,7 @@ func kinds() (snapshot.Kinds, error) {
 	for _, src := range sources() {
 		declared = append(declared, src.Kinds...)
 	}
+	declared = append(declared, probes.ProgramKind())
 	return snapshot.NewKinds(declared...)
 }
 

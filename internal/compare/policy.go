@@ -30,8 +30,12 @@ type Override struct {
 
 // Check refuses a policy that names a rule nobody declares, an unknown severity
 // or a broken pattern: a misspelt rule would otherwise be a check that cannot fail.
-func (p *Policy) Check(kinds snapshot.Kinds) error {
+// Findings that no kind's rule makes are declared by their codes alone.
+func (p *Policy) Check(kinds snapshot.Kinds, declared ...string) error {
 	codes := map[string]bool{}
+	for _, code := range declared {
+		codes[code] = true
+	}
 	for _, k := range kinds {
 		for _, r := range k.Rules {
 			codes[r.Code] = true
@@ -55,6 +59,24 @@ func (p *Policy) Check(kinds snapshot.Kinds) error {
 	}
 	return nil
 }
+
+// Weigh gives findings that were made without a rule the severity that the policy
+// wants, and drops those on subjects that it ignores.
+func (p *Policy) Weigh(findings []snapshot.Finding) []snapshot.Finding {
+	var out []snapshot.Finding
+	for _, f := range findings {
+		if o, ok := p.Rules[f.Code]; ok && o.Severity != nil {
+			f.Severity = *o.Severity
+		}
+		if f.Severity != snapshot.Off && !p.ignored(snapshot.Key{Kind: f.Subject.Kind, ID: f.Subject.ID}) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Fails reports whether a finding makes the verdict "regressed".
+func (p *Policy) Fails(f snapshot.Finding) bool { return f.Severity.Rank() >= p.failRank() }
 
 func (p *Policy) failRank() int {
 	if p.FailOn == "" {

@@ -11,10 +11,10 @@ func Markdown(w io.Writer, r *Report, _ Options) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "**%s**: %s\n", cell(verdictWord(r)), cell(sentence(r)))
 	if r.Current != nil {
-		fmt.Fprintf(&b, "\n- this boot: %s\n", cell(kernelLine(r.Current)))
+		fmt.Fprintf(&b, "\n- %s: %s\n", currentName(r), cell(kernelLine(r.Current)))
 	}
 	if r.Baseline != nil {
-		fmt.Fprintf(&b, "- last good: %s\n- changed: %s\n", cell(baselineLine(r)), cell(changed(r)))
+		fmt.Fprintf(&b, "- %s: %s\n- changed: %s\n", baselineName(r), cell(baselineLine(r)), cell(changed(r)))
 	}
 	markdownFindings(&b, r)
 	if len(r.Incomplete) > 0 {

@@ -36,12 +36,12 @@ func Table(w io.Writer, r *Report, o Options) error {
 
 func (p *page) kernels(r *Report) {
 	if r.Current != nil {
-		p.line("  this boot: ", dim, kernelLine(r.Current))
+		p.line(fmt.Sprintf("  %-11s", currentName(r)+":"), dim, kernelLine(r.Current))
 	}
 	if r.Baseline == nil {
 		return
 	}
-	p.line("  last good: ", dim, baselineLine(r))
+	p.line(fmt.Sprintf("  %-11s", baselineName(r)+":"), dim, baselineLine(r))
 	p.line("  changed:   ", dim, changed(r))
 	if !p.o.Verbose {
 		return

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"lastgood/internal/preflight"
+	"lastgood/internal/report"
+)
+
+// verdicts is where the newest report on each candidate is kept.
+func (s *session) verdicts() preflight.Verdicts {
+	return preflight.Verdicts{Dir: filepath.Join(s.stateDir, "preflight")}
+}
+
+// keepPreflight keeps a report on a kernel that was read or run. That one of a
+// hundred offered kernels was not tested is not worth remembering.
+func (s *session) keepPreflight(r *report.Report) error {
+	if r.Current == nil && len(r.Findings) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	if err := report.JSON(&b, r, report.Options{}); err != nil {
+		return err
+	}
+	return s.verdicts().Keep(r.Preflight.Kernel, b.Bytes())
+}
+
+// keptPreflights reads the reports that were kept; one that is damaged is left out
+// and said to be.
+func (s *session) keptPreflights() ([]*report.Report, error) {
+	all, err := s.verdicts().All()
+	if err != nil {
+		return nil, err
+	}
+	var out []*report.Report
+	for _, b := range all {
+		r, err := report.Decode(b)
+		if err != nil || r.Preflight == nil {
+			printError(s.env.Err, fmt.Errorf("read kept report: %w", err))
+			continue
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func (s *session) lastPreflights(format string) (int, error) {
+	all, err := s.keptPreflights()
+	if err != nil {
+		return exitUsage, err
+	}
+	return exitOK, s.printPreflight(format, all)
+}
+
+// preflightDocument is what preflight prints as JSON.
+type preflightDocument struct {
+	Schema  string            `json:"schema"`
+	Kernels []json.RawMessage `json:"kernels"` // reports, see report.schema.json
+}
+
+// printPreflight writes the reports, and at the end a table where there are several.
+func (s *session) printPreflight(format string, all []*report.Report) error {
+	if format == "json" {
+		return s.printPreflightJSON(all)
+	}
+	for i, r := range all {
+		// Of many, those that were not tested have only a line in the table.
+		if len(all) > 1 && !r.Preflight.Tested && len(r.Findings) == 0 {
+			continue
+		}
+		if i > 0 && !s.quiet {
+			fmt.Fprintln(s.env.Out)
+		}
+		if err := s.print(format, r); err != nil {
+			return err
+		}
+	}
+	if len(all) > 1 && !s.quiet {
+		return report.PreflightTable(s.env.Out, all, s.options())
+	}
+	return nil
+}
+
+func (s *session) printPreflightJSON(all []*report.Report) error {
+	doc := preflightDocument{Schema: "lastgood.preflight/v1", Kernels: []json.RawMessage{}}
+	for _, r := range all {
+		var b bytes.Buffer
+		if err := report.JSON(&b, r, report.Options{}); err != nil {
+			return err
+		}
+		doc.Kernels = append(doc.Kernels, b.Bytes())
+	}
+	enc := json.NewEncoder(s.env.Out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	return enc.Encode(doc)
+}
+
+// preflightNotes are what a check says of kernels that were judged and do not run:
+// the ones that are worse, for the next reboot may be into them.
+func (s *session) preflightNotes(running string) []string {
+	all, err := s.keptPreflights()
+	if err != nil {
+		return nil // a check is of this boot
+	}
+	var out []string
+	for _, r := range all {
+		if r.Verdict.ExitStatus() != exitOK && r.Preflight.Kernel != running {
+			out = append(out, fmt.Sprintf("preflight of %s on %s: %s", r.Preflight.Kernel, r.Taken.UTC().Format("2006-01-02"), r.Summary))
+		}
+	}
+	return out
+}

@@ -1,0 +1,75 @@
+package report
+
+import (
+	"fmt"
+	"io"
+
+	"lastgood/internal/snapshot"
+)
+
+// Preflight says which candidate kernel a report is of, and proves what ran.
+type Preflight struct {
+	Kernel  string `json:"kernel"`            // release, or what it was asked for by
+	Flavour string `json:"flavour,omitempty"` // cloud-amd64, say
+	Package string `json:"package,omitempty"` // name and version
+	Source  string `json:"source,omitempty"`  // installed, file, folder, package
+	Tested  bool   `json:"tested"`            // whether it was run in a VM
+	Reason  string `json:"reason,omitempty"`  // why not
+	// Ran are facts that were read inside the VM.
+	Ran *Ran `json:"ran,omitempty"`
+}
+
+// Ran is what a VM said of itself.
+type Ran struct {
+	Release     string   `json:"release"`
+	Version     string   `json:"version"`
+	BuildID     string   `json:"build_id"`
+	Arch        string   `json:"arch"`
+	Machine     string   `json:"machine"` // accelerator and CPU model
+	Cached      bool     `json:"cached,omitempty"`
+	BootSeconds float64  `json:"boot_seconds,omitempty"`
+	TookSeconds float64  `json:"took_seconds,omitempty"`
+	Notes       []string `json:"notes,omitempty"`
+}
+
+// currentName and baselineName are what the two sides of a report are called.
+func currentName(r *Report) string {
+	if r.Preflight != nil {
+		return "candidate"
+	}
+	return "this boot"
+}
+
+func baselineName(r *Report) string {
+	if r.Preflight != nil {
+		return "against"
+	}
+	return "last good"
+}
+
+// PreflightTable ends a report of several candidates: every kernel that there is
+// and what is known of it, those that were not tested among them.
+func PreflightTable(w io.Writer, all []*Report, o Options) error {
+	p := newPage(w, o)
+	p.head("Kernels")
+	width := 0
+	for _, r := range all {
+		width = max(width, len([]rune(flat(r.Preflight.Kernel))))
+	}
+	for _, r := range all {
+		verdict := verdictWord(r)
+		style := verdictStyles[r.Verdict]
+		if !r.Preflight.Tested && r.Verdict == snapshot.Incomplete {
+			verdict, style = "NOT TESTED", yellow
+		}
+		p.line(fmt.Sprintf("  %-*s  %-11s ", width, flat(r.Preflight.Kernel), verdict), style, preflightWords(r))
+	}
+	return p.err
+}
+
+func preflightWords(r *Report) string {
+	if !r.Preflight.Tested {
+		return cut(flat(r.Preflight.Reason), longText)
+	}
+	return sentence(r)
+}
