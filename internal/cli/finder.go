@@ -74,13 +74,14 @@ func (f *finder) there(ctx context.Context) ([]kernels.Kernel, error) {
 	if f.client, f.askErr = kernels.NewClient(ctx, f.s.root, f.dir("client"), f.suites); f.askErr != nil {
 		return nil, f.askErr
 	}
-	if f.askErr = f.client.Update(ctx); f.askErr != nil {
-		return nil, f.askErr
-	}
-	f.offered, f.askErr = f.client.Offered(ctx)
+	f.askErr = f.client.Update(ctx)
 	for _, e := range f.client.Problems() {
 		printError(f.s.env.Err, e)
 	}
+	if f.askErr != nil {
+		return nil, f.askErr
+	}
+	f.offered, f.askErr = f.client.Offered(ctx)
 	return f.offered, f.askErr
 }
 
@@ -279,7 +280,7 @@ func (f *finder) changes(ctx context.Context, older, newer kernels.Kernel) ([]st
 	if err != nil {
 		return nil, err
 	}
-	lines := kernels.ChangesAbout(text, older.Version, "bpf")
+	lines := kernels.ChangelogAbout(text, older.Version, newer.Version, "bpf")
 	if len(lines) == 0 {
 		return []string{"(nothing)"}, nil
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/baseline"
+	"lastgood/internal/candidate"
 	"lastgood/internal/compare"
 	"lastgood/internal/kernels"
 	"lastgood/internal/preflight"
@@ -276,7 +277,8 @@ func (p *preflighter) layers(ctx context.Context, rep *report.Report, k kernels.
 	host := p.s.host()
 	target := p.find.target(ctx, k, p.store)
 	findings, gaps := preflight.Host(ctx, host, target)
-	p.add(rep, findings, gaps)
+	read, unread := candidate.Read(ctx, host, candidate.Files{Release: k.Release, Arch: k.Arch, Image: k.Image, Modules: k.Modules, Config: k.Config, Initramfs: k.Initramfs}, p.objects)
+	p.add(rep, append(findings, read...), append(gaps, unread...))
 }
 
 // runLayer boots the candidate and judges it against the reference.

@@ -121,6 +121,10 @@ var roles = []struct{ prefix, role string }{
 	{"pve-kernel-", roleUnsigned},
 }
 
+// noKernel ends the names of what is called after a kernel and is none: debug
+// symbols, and what Debian's signing service works from (linux-image-6.12-amd64-signed-template).
+var noKernel = []string{"-dbg", "-dbgsym", "-signed-template"}
+
 // roleOf says what a package holds and of which kernel release. It is "" for
 // packages that are no part of one kernel: metapackages and debug symbols.
 func roleOf(name string) (role, release string) {
@@ -136,7 +140,12 @@ func roleOf(name string) (role, release string) {
 		if s, ok := strings.CutSuffix(release, suffixProxmoxSigned); ok && isProxmox(name) {
 			release, role = s, roleImage
 		}
-		if !isRelease(release) || strings.HasSuffix(release, "-dbg") || strings.HasSuffix(release, "-dbgsym") {
+		for _, no := range noKernel {
+			if strings.HasSuffix(release, no) {
+				return "", ""
+			}
+		}
+		if !isRelease(release) {
 			return "", ""
 		}
 		return role, release

@@ -43,6 +43,7 @@ func TestOfferedOneImageForAll(t *testing.T) {
 		stanza("linux-image-6.12.95+deb13-rt-amd64-unsigned", "6.12.95-1", "kmod")+
 		stanza("linux-image-cloud-amd64", "6.12.94-1", "linux-image-6.12.94+deb13-cloud-amd64 (= 6.12.94-1)")+
 		stanza("linux-image-6.12-cloud-amd64", "6.12.94-1", "linux-image-6.12.94+deb13-cloud-amd64 (= 6.12.94-1)")+
+		stanza("linux-image-6.12-amd64-signed-template", "6.12.94-1", "")+
 		stanza("linux-libc-dev", "6.12.94-1", ""))
 	want := []Kernel{{
 		Release: "6.12.94+deb13-cloud-amd64", Flavour: "cloud-amd64", Arch: "x86_64", Family: FamilyDebian,

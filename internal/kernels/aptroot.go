@@ -78,6 +78,10 @@ func placeSuite(base, security *aptSource, suite string) (aptSource, error) {
 		}
 	}
 	s.suites = []string{suite}
+	// That the host takes one suite unsigned says nothing about another.
+	for _, o := range []string{"Trusted", "Allow-Insecure", "Allow-Weak", "Allow-Downgrade-To-Insecure", "InRelease-Path"} {
+		s = s.without(o)
+	}
 	return s, nil
 }
 
@@ -138,7 +142,7 @@ Dir::Etc::preferencesparts "%[1]s/preferences";
 Acquire::GzipIndexes "true";
 Acquire::Languages "none";
 Acquire::PDiffs "false";
-Acquire::Retries "2";
+Acquire::Retries "1";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";
 Acquire::AllowInsecureRepositories "false";

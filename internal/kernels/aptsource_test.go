@@ -121,6 +121,12 @@ func TestAddSuites(t *testing.T) {
 	if _, errs := addSuites(nil, "bookworm", "amd64", []string{"sid"}); len(errs) != 1 {
 		t.Errorf("no sources: %v", errs)
 	}
+	lax := own[1]
+	lax.options = append(slices.Clone(lax.options), aptOption{"Trusted", "yes"})
+	if all, errs := addSuites([]aptSource{own[0], lax}, "bookworm", "amd64", []string{"trixie-security"}); len(errs) > 0 ||
+		findSuite(all, "bookworm-security").option("Trusted") != "yes" || findSuite(all, "trixie-security").option("Trusted") != "" {
+		t.Errorf("trust in one suite is given to another: %+v, %v", all, errs)
+	}
 	foreign := own[1]
 	foreign.options = append(foreign.options, aptOption{"Architectures", "arm64"})
 	if all, _ := addSuites([]aptSource{foreign}, "bookworm", "amd64", nil); len(all) != 0 {

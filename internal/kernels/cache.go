@@ -28,7 +28,7 @@ type Cache struct {
 	lock *os.File
 
 	mu    sync.Mutex
-	inUse map[string]bool
+	inUse map[string]*os.File // holds the tree's folder locked, against eviction by any process
 }
 
 const (
@@ -53,11 +53,19 @@ func OpenCache(dir string, maxBytes int64) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open kernel cache: %w", err)
 	}
-	return &Cache{dir: dir, max: maxBytes, lock: lock, inUse: map[string]bool{}}, nil
+	return &Cache{dir: dir, max: maxBytes, lock: lock, inUse: map[string]*os.File{}}, nil
 }
 
-// Close ends the use of the cache. The trees stay.
-func (c *Cache) Close() { c.lock.Close() }
+// Close ends the use of the cache. The trees stay, and may be evicted from now on.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.inUse {
+		f.Close()
+	}
+	clear(c.inUse)
+	c.lock.Close()
+}
 
 // Tree gives a kernel the paths of its unpacked files. Where they are not there yet
 // its parts are fetched, unless they are files already, and unpacked. The image's own
@@ -69,7 +77,7 @@ func (c *Cache) Tree(ctx context.Context, k Kernel, fetch func(ctx context.Conte
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// One process at a time: two would fetch and unpack the same packages.
-	if err := unix.Flock(int(c.lock.Fd()), unix.LOCK_EX); err != nil {
+	if err := lockFile(ctx, c.lock); err != nil {
 		return k, fmt.Errorf("lock kernel cache %s: %w", c.dir, err)
 	}
 	defer unix.Flock(int(c.lock.Fd()), unix.LOCK_UN)
@@ -85,8 +93,52 @@ func (c *Cache) Tree(ctx context.Context, k Kernel, fetch func(ctx context.Conte
 	}
 	now := time.Now()
 	_ = os.Chtimes(filepath.Join(dir, treeMarker), now, now) // the least recently used go first
-	c.inUse[key] = true
+	if err := c.use(key, dir); err != nil {
+		return k, fmt.Errorf("unpack kernel %s: %w", k.Release, err)
+	}
 	return fromTree(k, dir)
+}
+
+// lockFile waits for a lock as long as ctx allows: another process may be fetching.
+func lockFile(ctx context.Context, f *os.File) error {
+	const again = 50 * time.Millisecond
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(again):
+		}
+	}
+}
+
+// use marks a tree as in use until Close.
+func (c *Cache) use(key, dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		return errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
+	}
+	if old := c.inUse[key]; old != nil {
+		old.Close() // of a tree that was made anew, or the same
+	}
+	c.inUse[key] = f
+	return nil
+}
+
+// used reports whether any process has the tree in use.
+func used(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 // withHint gives the way out of a full disk.
@@ -141,7 +193,11 @@ func (c *Cache) make(ctx context.Context, k Kernel, dir string, fetch func(conte
 			err = errors.Join(err, os.RemoveAll(tmp))
 		}
 	}()
-	u := newUnpacker(tmp)
+	u, err := newUnpacker(tmp)
+	if err != nil {
+		return err
+	}
+	defer u.close()
 	for i, p := range k.Parts {
 		file := p.File
 		if file == "" {
@@ -172,10 +228,23 @@ func (c *Cache) make(ctx context.Context, k Kernel, dir string, fetch func(conte
 	if err := os.WriteFile(filepath.Join(tmp, treeMarker), b, 0o644); err != nil {
 		return err
 	}
+	// A power cut must not leave a marker beside files that never reached the disk.
+	if err := syncFS(tmp); err != nil {
+		return err
+	}
 	if err := os.Rename(tmp, dir); err != nil {
 		return err
 	}
 	return c.evict(filepath.Base(dir))
+}
+
+// syncFS writes out the file system that dir is on: one call for thousands of files.
+func syncFS(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
 
 func (u *unpacker) unpack(ctx context.Context, file string) error {
@@ -218,15 +287,21 @@ func (c *Cache) evict(keep string) error {
 			continue
 		}
 		st, err := os.Stat(filepath.Join(dir, treeMarker))
-		if !e.IsDir() || err != nil {
-			continue
+		if !e.IsDir() || !isKey(e.Name()) {
+			continue // not of the cache's making
 		}
-		m, err := readMarker(dir)
-		if err != nil {
+		m, merr := readMarker(dir)
+		if err := errors.Join(err, merr); err != nil {
+			if used(dir) {
+				continue
+			}
+			if err := os.RemoveAll(dir); err != nil { // damaged: nobody can use it
+				return err
+			}
 			continue
 		}
 		total += m.Bytes
-		if e.Name() != keep && !c.inUse[e.Name()] {
+		if e.Name() != keep && !used(dir) {
 			trees = append(trees, tree{e.Name(), m.Bytes, st.ModTime()})
 		}
 	}
@@ -302,4 +377,10 @@ func lookIn(dir string) (images, trees []string, err error) {
 		}
 	}
 	return images, trees, nil
+}
+
+// isKey reports a name that treeKey makes.
+func isKey(name string) bool {
+	b, err := hex.DecodeString(name)
+	return err == nil && len(b) == 16
 }

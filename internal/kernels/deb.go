@@ -219,7 +219,7 @@ func unpacked(name string, r io.Reader) (io.Reader, error) {
 	case ".gz":
 		out, err = gzip.NewReader(r)
 	case ".zst":
-		out, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+		out, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	case ".tar", "":
 		out = r
 	default:

@@ -56,7 +56,7 @@ func parseImage(b []byte) (Image, bool) {
 	}
 	switch {
 	case hasAt(b, 0x202, "HdrS") && hasAt(b, 0x1fe, "\x55\xaa"):
-		return parseX86(b), true
+		return parseX86(b)
 	case hasAt(b, 56, "ARM\x64"): // Documentation/arch/arm64/booting.rst
 		return Image{Arch: "aarch64", Format: "Image"}, true
 	case hasAt(b, 0x38, "RSC\x05"): // Documentation/arch/riscv/boot-image-header.rst
@@ -75,7 +75,10 @@ func hasAt(b []byte, at int, magic string) bool {
 
 // parseX86 reads the setup header (Documentation/arch/x86/boot.rst): kernel_version
 // at 0x20e points at a string 0x200 before its place in the file.
-func parseX86(b []byte) Image {
+func parseX86(b []byte) (Image, bool) {
+	if len(b) < 0x238 {
+		return Image{}, false // cut off within the setup header
+	}
 	img := Image{Arch: "x86_64", Format: "bzImage"}
 	// xloadflags bit 0, since protocol 2.12: the kernel has a 64-bit entry point.
 	if binary.LittleEndian.Uint16(b[0x206:]) >= 0x20c && b[0x236]&1 == 0 {
@@ -83,14 +86,14 @@ func parseX86(b []byte) Image {
 	}
 	at := int(binary.LittleEndian.Uint16(b[0x20e:]))
 	if at == 0 || at+0x200 >= len(b) {
-		return img
+		return img, true
 	}
 	text, _, _ := bytes.Cut(b[at+0x200:min(len(b), at+0x200+512)], []byte{0})
 	img.Version = strings.ToValidUTF8(string(text), "?")
 	if release, _, _ := strings.Cut(img.Version, " "); isRelease(release) {
 		img.Release = release
 	}
-	return img
+	return img, true
 }
 
 // peArch is the machine of a PE header, whose place stands at 0x3c.
@@ -129,7 +132,7 @@ func parseVmlinux(b []byte) (Image, bool) {
 	phoff, size, n := order.Uint64(b[32:]), uint64(order.Uint16(b[54:])), uint64(order.Uint16(b[56:]))
 	for i := range n {
 		at := phoff + i*size
-		if size < 56 || at+56 > uint64(len(b)) || at < phoff {
+		if size < 56 || at < phoff || at > uint64(len(b)-56) {
 			break
 		}
 		if elf.ProgType(order.Uint32(b[at:])) == elf.PT_LOAD && order.Uint64(b[at+16:])>>63 == 1 {

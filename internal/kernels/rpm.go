@@ -135,7 +135,7 @@ func (u *unpacker) rpmPayload(ctx context.Context, r io.Reader, compressor strin
 	case "xz":
 		z, err = xz.NewReader(r)
 	case "zstd":
-		z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+		z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	default:
 		return fmt.Errorf("its payload is packed with %s, which cannot be read", compressor)
 	}
@@ -150,11 +150,16 @@ func (u *unpacker) rpmPayload(ctx context.Context, r io.Reader, compressor strin
 	return u.cpioMembers(ctx, b)
 }
 
+// maxWindow bounds a decompressor's memory, in bytes. rpm's highest level of zstd
+// asks for 128 MiB.
+const maxWindow = 128 << 20
+
 func (u *unpacker) cpioMembers(ctx context.Context, r io.Reader) error {
-	for c := cpio.NewReader(r); ; {
+	end := &eofReader{r: r}
+	for c := cpio.NewReader(end); ; {
 		h, err := c.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
+		if errors.Is(err, io.EOF) && !end.seen {
+			return drain(ctx, r)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -172,4 +177,17 @@ func (u *unpacker) cpioMembers(ctx context.Context, r io.Reader) error {
 			return err
 		}
 	}
+}
+
+// eofReader remembers that the stream ended: the cpio reader gives io.EOF both for
+// the archive's trailer and for a stream that is cut off between two members.
+type eofReader struct {
+	r    io.Reader
+	seen bool
+}
+
+func (e *eofReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	e.seen = e.seen || n == 0 && errors.Is(err, io.EOF)
+	return n, err
 }

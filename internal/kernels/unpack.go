@@ -8,7 +8,7 @@ import (
 	"io"
 	"os"
 	"path"
-	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,20 +27,29 @@ type member struct {
 	size int64
 }
 
-// unpacker takes out of packages what a kernel needs, into a folder.
+// unpacker takes out of packages what a kernel needs, into a folder. All is written
+// through root: links that earlier members made lead nowhere outside of it.
 type unpacker struct {
-	dir   string
+	root  *os.Root
 	left  int64
 	files int
 }
 
-func newUnpacker(dir string) *unpacker { return &unpacker{dir: dir, left: maxUnpacked} }
+// newUnpacker unpacks into dir, which is there. The caller closes it.
+func newUnpacker(dir string) (*unpacker, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &unpacker{root: root, left: maxUnpacked}, nil
+}
+
+func (u *unpacker) close() { u.root.Close() }
 
 // wanted is where a member goes below the folder, or "" where nothing needs it: the
 // image, the configuration and the module tree. /usr/lib and /lib are one.
 func wanted(name string) string {
-	name = strings.TrimPrefix(path.Clean("/"+name), "/")
-	name = strings.TrimPrefix(name, "usr/")
+	name = strings.TrimPrefix(strings.TrimPrefix(path.Clean("/"+name), "/"), "usr/")
 	dir, base := path.Split(name)
 	switch {
 	case dir == "boot/" && (strings.HasPrefix(base, "vmlinu") || strings.HasPrefix(base, "config-") || strings.HasPrefix(base, "Image") || strings.HasPrefix(base, "kernel-")):
@@ -52,51 +61,65 @@ func wanted(name string) string {
 }
 
 // take unpacks one member. Anything that a kernel package has no business with is
-// left out; a link that leads out of the folder is refused.
+// left out; a name that climbs, and a device or a hard link in place of a file that
+// is needed, are refused.
 func (u *unpacker) take(ctx context.Context, m member, r io.Reader) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if slices.Contains(strings.Split(m.name, "/"), "..") || strings.ContainsRune(m.name, 0) {
+		return fmt.Errorf("member %q leads out of the package: %w", m.name, ErrCorrupt)
 	}
 	name := wanted(m.name)
 	if name == "" {
 		return nil
 	}
-	to := filepath.Join(u.dir, filepath.FromSlash(name))
 	switch m.kind {
 	case tar.TypeDir:
-		return os.MkdirAll(to, 0o755)
+		return u.root.MkdirAll(name, 0o755)
 	case tar.TypeReg:
-		return u.file(m, to, r)
+		return u.file(ctx, m, name, r)
 	case tar.TypeSymlink:
-		// "build" and "source" lead to headers, which are other packages'.
-		if target := path.Join(path.Dir(name), m.link); path.IsAbs(m.link) || strings.HasPrefix(target, "..") {
-			return nil
-		}
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return err
-		}
-		return os.Symlink(m.link, to)
+		return u.symlink(m, name)
 	}
-	return nil
+	return fmt.Errorf("member %q is no file, folder or symbolic link: %w", m.name, ErrCorrupt)
 }
 
-func (u *unpacker) file(m member, to string, r io.Reader) error {
+// symlink makes a link that stays in the kernel's own folder. "build" and "source"
+// lead to headers, which are other packages', and are left out.
+func (u *unpacker) symlink(m member, name string) error {
+	switch path.Base(name) {
+	case "build", "source":
+		return nil
+	}
+	if path.IsAbs(m.link) || wanted(path.Join(path.Dir(name), m.link)) == "" {
+		return fmt.Errorf("link %q leads out of the kernel, to %q: %w", m.name, m.link, ErrCorrupt)
+	}
+	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return u.root.Symlink(m.link, name)
+}
+
+func (u *unpacker) file(ctx context.Context, m member, to string, r io.Reader) error {
 	if m.size < 0 || m.size > maxMember || m.size > u.left {
 		return fmt.Errorf("%s of %d bytes: too much for a kernel package: %w", m.name, m.size, ErrCorrupt)
 	}
 	u.left -= m.size
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := u.root.MkdirAll(path.Dir(to), 0o755); err != nil {
 		return err
 	}
-	// O_EXCL and O_NOFOLLOW: a member may not be written through a link that an
-	// earlier one made.
-	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	// O_EXCL: a member may not be written through a link that an earlier one made.
+	f, err := u.root.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(f, io.LimitReader(r, m.size))
+	n, err := io.Copy(f, io.LimitReader(ctxReader{ctx, r}, m.size))
 	if err == nil && n != m.size {
-		err = fmt.Errorf("%s: %d of %d bytes: %w", m.name, n, m.size, ErrCorrupt)
+		err = ErrCorrupt
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %d of %d bytes: %w", m.name, n, m.size, err)
 	}
 	u.files++
 	return errors.Join(err, f.Close())
@@ -108,7 +131,7 @@ func (u *unpacker) tarMembers(ctx context.Context, r io.Reader) error {
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return drain(ctx, r)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -117,4 +140,35 @@ func (u *unpacker) tarMembers(ctx context.Context, r io.Reader) error {
 			return err
 		}
 	}
+}
+
+// ctxReader ends a stream when ctx is done, and tells what cannot be read from what
+// cannot be written.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return n, err
+}
+
+// maxTail bounds what may follow the end of an archive: padding to a full record.
+const maxTail = 16 << 20
+
+// drain reads what is left behind an archive's end. Only there does a decompressor
+// compare checksums.
+func drain(ctx context.Context, r io.Reader) error {
+	n, err := io.Copy(io.Discard, io.LimitReader(ctxReader{ctx, r}, maxTail+1))
+	if err == nil && n > maxTail {
+		err = fmt.Errorf("more than %d bytes after the end of the archive: %w", maxTail, ErrCorrupt)
+	}
+	return err
 }

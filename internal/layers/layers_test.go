@@ -49,7 +49,7 @@ var only = map[string][]string{
 	"github.com/vishvananda/netlink": {"hw"},
 	"github.com/spf13/pflag":         {"internal/cli"},
 	"github.com/goccy/go-yaml":       {"internal/config"},
-	"os/exec":                        {"internal/collect", "internal/kernels", "internal/vm"},
+	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/vm"},
 }
 
 type pkg struct {
