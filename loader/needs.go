@@ -232,3 +232,21 @@ func (k *Kernel) has(n Need) bool {
 		return function == (n.What == "kfunc" || n.What == "function")
 	})
 }
+
+// Kfuncs lists the kernel functions that the programs of an ELF object call, each once.
+func Kfuncs(object io.ReaderAt) ([]string, error) {
+	spec, err := ebpf.LoadCollectionSpecFromReader(object)
+	if err != nil {
+		return nil, fmt.Errorf("read object: %w", err)
+	}
+	var names []string
+	for _, p := range spec.Programs {
+		for i := range p.Instructions {
+			if ins := &p.Instructions[i]; ins.IsKfuncCall() && ins.Reference() != "" {
+				names = append(names, ins.Reference())
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}

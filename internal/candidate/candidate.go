@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 
+	"lastgood/internal/kmod"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
@@ -53,7 +54,7 @@ const gapKind = "preflight.check"
 type reader struct {
 	host  source.Host
 	files Files
-	tree  *moduleTree
+	tree  *kmod.Tree
 	found []snapshot.Finding
 	gaps  []snapshot.Gap
 }
@@ -81,7 +82,7 @@ func (r *reader) openTree(ctx context.Context) {
 		r.gap(driverMissing, "the candidate's module tree is not at hand", false)
 		return
 	}
-	tree, err := openTree(ctx, r.files.Modules)
+	tree, err := kmod.Open(ctx, r.files.Modules)
 	if err != nil {
 		r.gap(driverMissing, err.Error(), true)
 		return

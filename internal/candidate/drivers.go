@@ -52,13 +52,13 @@ func (r *reader) drivers(ctx context.Context) {
 	missing := map[string][]*device{}
 	for i := range devices {
 		d := &devices[i]
-		found := r.tree.aliases.modules(d.modalias)
+		found := r.tree.Drives(d.modalias)
 		switch {
 		case d.module == "" && len(found) == 0:
 			// Built in now, and drivers that are built in need no alias.
-		case len(found) == 0 && !r.tree.has(d.module):
+		case len(found) == 0 && !r.tree.Has(d.module):
 			missing[d.module] = append(missing[d.module], d)
-		case d.module != "" && len(found) > 0 && !r.tree.has(d.module):
+		case d.module != "" && len(found) > 0 && !r.tree.Has(d.module):
 			r.add(driverOther, snapshot.Finding{Subject: r.subject("driver/" + d.bus + "/" + d.name), Old: text(d.module), New: text(strings.Join(found, ", ")),
 				Message: fmt.Sprintf("%s has no %s in %s; %s takes it", d, d.module, r.files.Release, strings.Join(found, " or "))})
 		}

@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"lastgood/internal/kmod"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/sysfs"
 )
@@ -33,18 +34,18 @@ func (r *reader) firmware(ctx context.Context) {
 		return
 	}
 	for _, m := range loaded {
-		file := r.tree.files[m.name]
-		if file == "" || running == nil || running.files[m.name] == "" {
+		file := r.tree.File(m.name)
+		if file == "" || running == nil || running.File(m.name) == "" {
 			continue
 		}
-		if err := r.firmwareOf(ctx, m.name, file, running.files[m.name]); err != nil {
+		if err := r.firmwareOf(ctx, m.name, file, running.File(m.name)); err != nil {
 			r.gap(firmwareMissing, err.Error(), false)
 		}
 	}
 }
 
 // runningTree is the running kernel's module tree; of a recorded host there is none.
-func (r *reader) runningTree(ctx context.Context) (*moduleTree, error) {
+func (r *reader) runningTree(ctx context.Context) (*kmod.Tree, error) {
 	if !r.host.Root.Live() {
 		return nil, nil
 	}
@@ -52,7 +53,7 @@ func (r *reader) runningTree(ctx context.Context) (*moduleTree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listTree(ctx, path.Join("/lib/modules", release))
+	return kmod.List(ctx, path.Join("/lib/modules", release))
 }
 
 func (r *reader) firmwareOf(ctx context.Context, module, then, now string) error {
@@ -82,7 +83,7 @@ func (r *reader) firmwareOf(ctx context.Context, module, then, now string) error
 }
 
 func firmwareNames(file string) (map[string]bool, error) {
-	info, err := modinfo(file)
+	info, err := kmod.Info(file)
 	if err != nil {
 		return nil, err
 	}

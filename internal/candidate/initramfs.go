@@ -20,6 +20,7 @@ import (
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
 
+	"lastgood/internal/kmod"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/sysfs"
 )
@@ -46,11 +47,11 @@ func (r *reader) rootDisk(ctx context.Context) {
 	inside := map[string]bool{}
 	for _, n := range names {
 		if strings.Contains(path.Base(n), ".ko") {
-			inside[moduleName(n)] = true
+			inside[kmod.Name(n)] = true
 		}
 	}
 	for _, m := range modules {
-		if r.tree.builtin[moduleName(m)] || inside[moduleName(m)] || !r.tree.has(m) {
+		if r.tree.Builtin(m) || inside[kmod.Name(m)] || !r.tree.Has(m) {
 			continue // one that the candidate does not have at all is driver-missing
 		}
 		r.add(rootDriver, snapshot.Finding{Subject: r.subject("initramfs/" + m), Old: text("loaded"), New: text("not in the initramfs"),

@@ -18,7 +18,7 @@ func (r *reader) loadedModules(ctx context.Context) {
 	}
 	var gone []string
 	for _, m := range loaded {
-		if !r.tree.has(m.name) && !m.outOfTree && !r.reported(m.name) {
+		if !r.tree.Has(m.name) && !m.outOfTree && !r.reported(m.name) {
 			gone = append(gone, m.name)
 		}
 	}

@@ -231,7 +231,7 @@ func (p *preflighter) measure(ctx context.Context, k kernels.Kernel) (*preflight
 // measureOnly leaves the built-in catalogue out where only the objects matter.
 func (p *preflighter) measureOnly(ctx context.Context, k kernels.Kernel, objects bool) (*preflight.Measured, error) {
 	job := preflight.Job{Families: p.families, ObjectsOnly: objects, Budget: guestBudget, Jobs: p.lab.Machine.CPUs, NeedMiB: needMiB, MachineID: guestMachineID}
-	return p.lab.Measure(ctx, preflight.Candidate{Release: k.Release, Arch: k.Arch, Image: k.Image}, job, p.objects,
+	return p.lab.Measure(ctx, preflight.Candidate{Release: k.Release, Arch: k.Arch, Image: k.Image, Modules: k.Modules}, job, p.objects,
 		func(line string) { p.bar.show(k.Release, line) })
 }
 

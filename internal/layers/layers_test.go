@@ -29,11 +29,12 @@ var above = map[string][]string{
 	"internal/collect":         {"internal/boot", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/baseline":        {"internal/snapshot"},
 	"internal/report":          {"internal/snapshot"},
-	"internal/vm":              {},
+	"internal/kmod":            {},
+	"internal/vm":              {"internal/kmod"},
 	"internal/kernels":         {"internal/sysfs"},
 	"internal/bootloader":      {"internal/sysfs"},
-	"internal/candidate":       {"internal/snapshot", "internal/source", "internal/sysfs", "loader"},
-	"internal/preflight":       {"internal/bootloader", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm"},
+	"internal/candidate":       {"internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
+	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/config":          {"internal/compare", "internal/snapshot"},
 	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "probes"},
 	"internal/layers":          {},
@@ -49,7 +50,7 @@ var only = map[string][]string{
 	"github.com/vishvananda/netlink": {"hw"},
 	"github.com/spf13/pflag":         {"internal/cli"},
 	"github.com/goccy/go-yaml":       {"internal/config"},
-	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/vm"},
+	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/vm"},
 }
 
 type pkg struct {

@@ -41,11 +41,12 @@ type Lab struct {
 	kvm string // why KVM cannot be had, once it is known
 }
 
-// Subject of a measurement: one kernel.
+// Candidate is the subject of a measurement: one kernel.
 type Candidate struct {
 	Release string // what it must say of itself
 	Arch    string
 	Image   string // path
+	Modules string // lib/modules/RELEASE, "" where it is not at hand
 }
 
 // Measured is what a kernel did in a VM.
@@ -91,8 +92,12 @@ func (l *Lab) Measure(ctx context.Context, c Candidate, job Job, objects []strin
 	if m := l.recall(key, c); m != nil {
 		return m, nil
 	}
+	modules, missing, err := kfuncModules(ctx, c.Modules, payload[:len(objects)])
+	if err != nil {
+		return nil, err
+	}
 	r, err := machine.Run(ctx, vm.Job{
-		Kernel: c.Image, Arch: c.Arch, Image: vm.Image{Init: l.Self, Payload: payload},
+		Kernel: c.Image, Arch: c.Arch, Image: vm.Image{Init: l.Self, Modules: modules, Payload: payload},
 		InitArgs: []string{vm.GuestCommand}, Progress: progress,
 	})
 	if err != nil {
@@ -107,6 +112,9 @@ func (l *Lab) Measure(ctx context.Context, c Candidate, job Job, objects []strin
 	}
 	m := &Measured{Outcome: r.Outcome, Why: r.Why, Facts: r.Facts, Console: r.Console, Notes: r.Notes,
 		Machine: string(r.Accel) + ", " + r.CPU, Boot: r.BootTime, Took: r.Took}
+	if len(missing) > 0 {
+		m.Notes = append(m.Notes, "the objects call functions of modules that are not at hand: "+strings.Join(missing, ", "))
+	}
 	if r.Outcome != vm.Done {
 		return m, nil
 	}

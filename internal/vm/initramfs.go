@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/cavaliergopher/cpio"
+
+	"lastgood/internal/kmod"
 )
 
 // File is one file of an initramfs.
@@ -34,8 +36,8 @@ type Image struct {
 	// Init is the path of a static executable, which becomes /init.
 	Init string
 	// Modules are kernel modules to load before anything else, in order, as
-	// ModuleSet.Resolve gives them.
-	Modules []Module
+	// kmod.Tree.Resolve gives them.
+	Modules []kmod.Module
 	// Payload are the job's files, found in the guest under /payload.
 	Payload []File
 }
@@ -51,7 +53,7 @@ func (m *Image) Write(w io.Writer) error {
 	a := archive{w: cpio.NewWriter(buf), made: map[string]bool{}}
 	files := []File{{Path: "init", Mode: 0o755, From: m.Init}}
 	for i := range m.Modules {
-		data, err := m.Modules[i].read()
+		data, err := moduleData(m.Modules[i].File)
 		if err != nil {
 			return err
 		}
@@ -126,6 +128,19 @@ func (a *archive) file(f *File) error {
 		return errors.Join(fmt.Errorf("write initramfs %s: %d of %d bytes", f.Path, n, size), err)
 	}
 	return nil
+}
+
+// moduleData is a module unpacked: the guest's kernel may have no decompressor of its
+// own (finit_module's flag for it came with 5.17).
+func moduleData(file string) ([]byte, error) {
+	data, err := kmod.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("read module %s: %w", file, err)
+	}
+	if !bytes.HasPrefix(data, []byte(elf.ELFMAG)) {
+		return nil, fmt.Errorf("read module %s: not an ELF file", file)
+	}
+	return data, nil
 }
 
 // checkStatic refuses an init that wants a dynamic loader: there is none in the guest.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+
+	"lastgood/internal/kmod"
 )
 
 // elfHeader is the least that is a static 64-bit executable: no program headers.
@@ -86,10 +87,10 @@ func packed(t *testing.T, suffix string, data []byte) []byte {
 func TestInitramfs(t *testing.T) {
 	dir := t.TempDir()
 	module := append(elfHeader(), "module"...)
-	var mods []Module
+	var mods []kmod.Module
 	for _, suffix := range []string{"", ".xz", ".gz", ".zst"} {
 		name := "m" + strings.TrimPrefix(suffix, ".")
-		mods = append(mods, Module{Name: name, File: write(t, filepath.Join(dir, name+".ko"+suffix), packed(t, suffix, module))})
+		mods = append(mods, kmod.Module{Name: name, File: write(t, filepath.Join(dir, name+".ko"+suffix), packed(t, suffix, module))})
 	}
 	img := Image{Init: write(t, filepath.Join(dir, "init"), elfHeader()), Modules: mods,
 		Payload: []File{{Path: "job.json", Mode: 0o444, Data: []byte("{}")}, {Path: "/objects/../objects/a.o", Mode: 0o444, Data: []byte("a")}, {Path: "../../escape", Data: []byte("in")}}}
@@ -118,9 +119,9 @@ func TestInitramfsRefuses(t *testing.T) {
 		"init is a script":   {Image{Init: write(t, filepath.Join(dir, "script"), []byte("#!/bin/sh\n"))}, "script"},
 		"a name twice":       {Image{Init: static, Payload: []File{{Path: "a"}, {Path: "/a"}}}, "twice"},
 		"a file is gone":     {Image{Init: static, Payload: []File{{Path: "a", From: filepath.Join(dir, "gone")}}}, "gone"},
-		"module is no ELF":   {Image{Init: static, Modules: []Module{{"m", write(t, filepath.Join(dir, "m.ko"), []byte("text"))}}}, "not an ELF"},
-		"module is cut off":  {Image{Init: static, Modules: []Module{{"c", write(t, filepath.Join(dir, "c.ko.xz"), packed(t, ".xz", elfHeader())[:20])}}}, "c.ko.xz"},
-		"module is not that": {Image{Init: static, Modules: []Module{{"z", write(t, filepath.Join(dir, "z.ko.gz"), elfHeader())}}}, "z.ko.gz"},
+		"module is no ELF":   {Image{Init: static, Modules: []kmod.Module{{Name: "m", File: write(t, filepath.Join(dir, "m.ko"), []byte("text"))}}}, "not an ELF"},
+		"module is cut off":  {Image{Init: static, Modules: []kmod.Module{{Name: "c", File: write(t, filepath.Join(dir, "c.ko.xz"), packed(t, ".xz", elfHeader())[:20])}}}, "c.ko.xz"},
+		"module is not that": {Image{Init: static, Modules: []kmod.Module{{Name: "z", File: write(t, filepath.Join(dir, "z.ko.gz"), elfHeader())}}}, "z.ko.gz"},
 	} {
 		if err := c.img.Write(io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v", name, err)
@@ -134,58 +135,6 @@ func TestInitramfsRefuses(t *testing.T) {
 	if err := (&Image{Init: sh}).Write(io.Discard); !errors.As(err, &dynamic) || dynamic.Hint() == "" {
 		t.Errorf("a dynamic init: %v", err)
 	}
-}
-
-const someDep = `kernel/net/sched/cls_bpf.ko.xz:
-kernel/drivers/scsi/megaraid/megaraid_sas.ko.xz: kernel/drivers/scsi/scsi_mod.ko.xz kernel/drivers/scsi/scsi_common.ko.xz
-kernel/drivers/scsi/scsi_mod.ko.xz: kernel/drivers/scsi/scsi_common.ko.xz
-kernel/drivers/scsi/scsi_common.ko.xz:
-kernel/drivers/net/usb/r8152-dkms.ko: kernel/loop.ko
-kernel/loop.ko: kernel/drivers/net/usb/r8152-dkms.ko
-`
-
-func TestResolve(t *testing.T) {
-	tree := t.TempDir()
-	write(t, filepath.Join(tree, "modules.dep"), []byte(someDep))
-	write(t, filepath.Join(tree, "modules.builtin"), []byte("kernel/drivers/net/veth.ko\n"))
-	s, err := OpenModules(tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	load, missing := s.Resolve("megaraid-sas", "veth", "cls_bpf", "scsi_mod", "r8152_dkms", "nothing")
-	var names []string
-	for _, m := range load {
-		names = append(names, m.Name)
-		if !strings.HasPrefix(m.File, tree) {
-			t.Errorf("%s is outside of the tree", m.File)
-		}
-	}
-	if want := []string{"scsi_common", "scsi_mod", "megaraid_sas", "cls_bpf", "loop", "r8152_dkms"}; !slices.Equal(names, want) {
-		t.Errorf("load %v, want %v", names, want)
-	}
-	if !slices.Equal(missing, []string{"nothing"}) {
-		t.Errorf("missing %v", missing)
-	}
-	if _, err := OpenModules(t.TempDir()); err == nil {
-		t.Error("a tree without modules.dep was read")
-	}
-}
-
-func FuzzParseDep(f *testing.F) {
-	f.Add(someDep)
-	f.Add(":\na:b\n../../x.ko: y")
-	f.Fuzz(func(t *testing.T, text string) {
-		files, needs := parseDep(text)
-		s := &ModuleSet{tree: "/tree", files: files, needs: needs, builtin: map[string]bool{}}
-		for name := range files {
-			load, _ := s.Resolve(name)
-			for _, m := range load {
-				if m.File != "/tree" && !strings.HasPrefix(m.File, "/tree/") {
-					t.Fatalf("%s is outside of the tree", m.File)
-				}
-			}
-		}
-	})
 }
 
 // BenchmarkInitramfs is with an init of lastgood's size.
