@@ -36,7 +36,7 @@ var above = map[string][]string{
 	"internal/candidate":       {"internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/config":          {"internal/compare", "internal/snapshot"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "probes"},
+	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
 }

@@ -195,7 +195,7 @@ func (l *Lab) key(c Candidate, job Job, payload []vm.File, m vm.Machine) (string
 		return "", err
 	}
 	h := sha256.New()
-	fmt.Fprintln(h, image, l.self, m.Accel, m.MemoryMiB, m.CPUs)
+	fmt.Fprintln(h, image, l.self, m.Accel, m.MemoryMiB, m.CPUs, c.Modules != "")
 	for _, f := range payload {
 		fmt.Fprintf(h, "%s %x\n", f.Path, sha256.Sum256(f.Data))
 	}
