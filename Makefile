@@ -12,7 +12,7 @@ STATE   ?= $(OUT)/state
 FUZZTIME ?= 30s
 SOURCES := $(shell find bpf loader probes hw cmd internal -name '*.go' -o -name '*.o' 2>/dev/null)
 
-.PHONY: help build run test deps test-unit test-kernel generate check-generated lint fuzz bench package clean
+.PHONY: help build run test deps test-unit test-kernel test-vm matrix generate check-generated lint fuzz bench package clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,15 @@ test-kernel: ## all tests with the race detector; as root they load programs int
 	@mkdir -p $(OUT)
 	@.ci/go-test
 
-generate: ## rebuild the BPF objects under bpf/ (needs clang-19)
-	$(GO) generate ./bpf
+test-vm: deps ## the tests that boot stock Debian kernels under QEMU
+	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 20m -run 'VM' -v ./internal/cli
+
+matrix: deps ## measure every kernel that Debian's archives offer and rewrite docs/kernels.md (half an hour)
+	$(GO) test -count=1 -timeout 3h -run 'TestMatrix$$' -v ./internal/cli -matrix
+	$(GO) test -count=1 -run 'TestKernelsPage' ./internal/cli -update
+
+generate: ## rebuild the BPF objects under bpf/ and loader/testdata (needs clang-19)
+	$(GO) generate ./bpf ./loader
 
 check-generated: # the committed BPF objects are what the sources give
 	@.ci/check-generated

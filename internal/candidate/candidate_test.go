@@ -406,3 +406,16 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkReadBTF is of a real kernel: `make bench` names one.
+func BenchmarkReadBTF(b *testing.B) {
+	image := os.Getenv("LASTGOOD_BENCH_KERNEL")
+	if image == "" {
+		b.Skip("LASTGOOD_BENCH_KERNEL names no kernel image")
+	}
+	for b.Loop() {
+		if _, err := readBTF(b.Context(), image); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lastgood/internal/candidate"
+	"lastgood/internal/preflight"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 	"lastgood/probes"
@@ -27,6 +29,7 @@ func TestDocs(t *testing.T) {
 	for name, text := range map[string]string{
 		"kinds.md":             kindsPage(t),
 		"probes.md":            probesPage(),
+		"preflight.md":         preflightPage(),
 		"snapshot.schema.json": schemaOf(t, snapshot.Snapshot{}, snapshot.Schema, "One collection on one boot."),
 		"report.schema.json":   schemaOf(t, report.Report{}, report.Schema, "One comparison with its verdict."),
 	} {
@@ -115,6 +118,23 @@ func probesPage() string {
 		for _, c := range f.Cases {
 			fmt.Fprintf(&b, "- `%s`: %s\n", c.Name, c.Doc)
 		}
+	}
+	return b.String()
+}
+
+// preflightPage lists what preflight asks without running anything.
+func preflightPage() string {
+	var b strings.Builder
+	b.WriteString("# What preflight reads\n\nGenerated from the declarations. `lastgood preflight` asks these questions about this host and about the candidate's files;\n" +
+		"running the candidate is judged by the rules of [bpf.probe, bpf.feature and bpf.program](kinds.md). A check's severity can be changed by\nits code in `/etc/lastgood/lastgood.yaml`, and `off` turns it off.\n" +
+		"\n`-o json` prints `{\"schema\": \"lastgood.preflight/v1\", \"kernels\": [...]}` with one [report](report.schema.json) for each kernel.\n" +
+		"\n## This host\n\n| check | asks | severity | class |\n|---|---|---|---|\n")
+	for _, c := range preflight.HostChecks() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Code, strings.TrimSpace(c.Title), c.Severity, c.Class)
+	}
+	b.WriteString("\n## The candidate's files\n\n| check | finds | severity | class |\n|---|---|---|---|\n")
+	for _, c := range candidate.Checks() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Code, c.Title, c.Severity, c.Class)
 	}
 	return b.String()
 }

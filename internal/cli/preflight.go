@@ -25,7 +25,7 @@ import (
 
 func preflightCommand() command {
 	return command{
-		name: "preflight", args: "[KERNEL...]", summary: "is it safe to reboot into another kernel?",
+		name: "preflight", args: "[KERNEL...]", summary: "judge a kernel before the reboot into it",
 		long: `Judges a kernel that does not run yet. Reads what this host would do with it (boot
 loader, initramfs, host name, fstab, modules built for it), reads the kernel itself
 (drivers for the devices bound now, options and types that programs need), and runs
@@ -93,7 +93,7 @@ func (p *preflighter) flags(f *pflag.FlagSet) {
 const needMiB = 192
 
 // guestBudget bounds the measuring in a guest. Under emulation it takes twenty times
-// as long as on the host.
+// as long as on the host, so --budget is taken for it only where it is given.
 const guestBudget = 60 * time.Second
 
 func (p *preflighter) run(ctx context.Context, s *session, args []string) (int, error) {
@@ -230,7 +230,11 @@ func (p *preflighter) measure(ctx context.Context, k kernels.Kernel) (*preflight
 
 // measureOnly leaves the built-in catalogue out where only the objects matter.
 func (p *preflighter) measureOnly(ctx context.Context, k kernels.Kernel, objects bool) (*preflight.Measured, error) {
-	job := preflight.Job{Families: p.families, ObjectsOnly: objects, Budget: guestBudget, Jobs: p.lab.Machine.CPUs, NeedMiB: needMiB, MachineID: guestMachineID}
+	budget := guestBudget
+	if p.s.budgetGiven {
+		budget = p.s.budget
+	}
+	job := preflight.Job{Families: p.families, ObjectsOnly: objects, Budget: budget, Jobs: p.lab.Machine.CPUs, NeedMiB: needMiB, MachineID: guestMachineID}
 	return p.lab.Measure(ctx, preflight.Candidate{Release: k.Release, Arch: k.Arch, Image: k.Image, Modules: k.Modules}, job, p.objects,
 		func(line string) { p.bar.show(k.Release, line) })
 }

@@ -36,9 +36,10 @@ type session struct {
 	quiet      bool
 	verbose    bool
 
-	stateGiven bool // the state folder was named, by flag or environment
-	config     config.Config
-	root       *sysfs.Root
+	stateGiven  bool // the state folder was named, by flag or environment
+	budgetGiven bool // so was the budget
+	config      config.Config
+	root        *sysfs.Root
 }
 
 const defaultStateDir = "/var/lib/lastgood"
@@ -70,7 +71,7 @@ func (s *session) prepare(f *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	s.stateGiven = f.Changed("state-dir")
+	s.stateGiven, s.budgetGiven = f.Changed("state-dir"), f.Changed("budget")
 	if s.config, err = config.Load(s.configPath); err != nil {
 		return err
 	}
