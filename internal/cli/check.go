@@ -74,9 +74,9 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 	}
 	rep := c.judged(ctx, snap)
 	if writable {
-		c.keep(snap, rep)
+		c.keep(ctx, snap, rep)
 	}
-	c.finish(rep)
+	c.finish(ctx, rep)
 	return report.ExitStatus(format, rep), s.print(format, rep)
 }
 
@@ -146,8 +146,8 @@ func (c *check) learn(rep *report.Report, snap *snapshot.Snapshot) {
 
 // keep saves the snapshot, makes it the last good one where it was learned, and
 // forgets the oldest boots.
-func (c *check) keep(snap *snapshot.Snapshot, rep *report.Report) {
-	c.finish(rep)
+func (c *check) keep(ctx context.Context, snap *snapshot.Snapshot, rep *report.Report) {
+	c.finish(ctx, rep)
 	id, err := c.store.Save(snap, result(rep, time.Since(c.start)))
 	if err != nil {
 		c.note("this boot is not remembered", err)
@@ -164,7 +164,7 @@ func (c *check) keep(snap *snapshot.Snapshot, rep *report.Report) {
 }
 
 // finish completes the report with what is known only at the end.
-func (c *check) finish(rep *report.Report) {
+func (c *check) finish(ctx context.Context, rep *report.Report) {
 	if len(c.notes) > 0 && rep.Verdict == snapshot.Learned {
 		rep.Verdict = snapshot.Incomplete // nothing was learned that would be there at the next boot
 	}
@@ -173,7 +173,7 @@ func (c *check) finish(rep *report.Report) {
 	rep.Summary = summary(rep)
 	rep.Next = next(rep)
 	if rep.Current != nil {
-		rep.Next = append(rep.Next, c.s.preflightNotes(rep.Current.Kernel.Release)...)
+		rep.Next = append(rep.Next, c.s.preflightNotes(ctx, rep.Current.Kernel.Release)...)
 	}
 }
 

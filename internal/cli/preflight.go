@@ -117,7 +117,13 @@ func (p *preflighter) run(ctx context.Context, s *session, args []string) (int, 
 	}
 	reports := p.judgeAll(ctx, chosen)
 	p.bar.end()
-	for _, r := range reports {
+	var tried []*report.Report
+	for i, r := range reports {
+		// Of every kernel there is, many were never meant to be tested.
+		if p.all && !chosen[i].Testable {
+			continue
+		}
+		tried = append(tried, r)
 		if err := s.keepPreflight(r); err != nil {
 			printError(s.env.Err, err)
 		}
@@ -125,7 +131,7 @@ func (p *preflighter) run(ctx context.Context, s *session, args []string) (int, 
 	if err := s.printPreflight(format, reports); err != nil {
 		return exitUsage, err
 	}
-	return worstExit(reports), nil
+	return worstExit(tried), nil
 }
 
 // open prepares what every run needs. What cannot be kept is no reason not to look.
@@ -385,9 +391,7 @@ func preflightNext(rep *report.Report) []string {
 func worstExit(reports []*report.Report) int {
 	worst := snapshot.Good
 	for _, v := range []snapshot.Verdict{snapshot.Incomplete, snapshot.Invalid, snapshot.Regressed} {
-		if slices.ContainsFunc(reports, func(r *report.Report) bool {
-			return r.Verdict == v && (r.Preflight.Tested || r.Preflight.Source != kernels.SourcePackage || len(reports) == 1)
-		}) {
+		if slices.ContainsFunc(reports, func(r *report.Report) bool { return r.Verdict == v }) {
 			worst = v
 		}
 	}

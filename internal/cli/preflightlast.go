@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -15,12 +16,8 @@ func (s *session) verdicts() preflight.Verdicts {
 	return preflight.Verdicts{Dir: filepath.Join(s.stateDir, "preflight")}
 }
 
-// keepPreflight keeps a report on a kernel that was read or run. That one of a
-// hundred offered kernels was not tested is not worth remembering.
+// keepPreflight keeps a report on a kernel that was to be judged.
 func (s *session) keepPreflight(r *report.Report) error {
-	if r.Current == nil && len(r.Findings) == 0 {
-		return nil
-	}
 	var b bytes.Buffer
 	if err := report.JSON(&b, r, report.Options{}); err != nil {
 		return err
@@ -99,18 +96,29 @@ func (s *session) printPreflightJSON(all []*report.Report) error {
 	return enc.Encode(doc)
 }
 
-// preflightNotes are what a check says of kernels that were judged and do not run:
-// the ones that are worse, for the next reboot may be into them.
-func (s *session) preflightNotes(running string) []string {
+// preflightNotes are what a check says of kernels that were judged and do not run: those
+// that are installed and not good, for the next reboot may be into them.
+func (s *session) preflightNotes(ctx context.Context, running string) []string {
 	all, err := s.keptPreflights()
 	if err != nil {
 		return nil // a check is of this boot
 	}
 	var out []string
 	for _, r := range all {
-		if r.Verdict.ExitStatus() != exitOK && r.Preflight.Kernel != running {
+		if r.Verdict.ExitStatus() != exitOK && r.Preflight.Kernel != running && s.installed(ctx, r.Preflight.Kernel) {
 			out = append(out, fmt.Sprintf("preflight of %s on %s: %s", r.Preflight.Kernel, r.Taken.UTC().Format("2006-01-02"), r.Summary))
 		}
 	}
 	return out
+}
+
+// installed reports whether a kernel could be booted into. Where it cannot be told the
+// kernel is taken to be there.
+func (s *session) installed(ctx context.Context, release string) bool {
+	for _, name := range []string{"/boot/vmlinuz-" + release, "/usr/lib/modules/" + release + "/vmlinuz", "/lib/modules/" + release + "/vmlinuz"} {
+		if there, err := s.root.Exists(ctx, name); there || err != nil {
+			return true
+		}
+	}
+	return false
 }
