@@ -173,7 +173,7 @@ func (c *check) finish(ctx context.Context, rep *report.Report) {
 	rep.Summary = summary(rep)
 	rep.Next = next(rep)
 	if rep.Current != nil {
-		rep.Next = append(rep.Next, c.s.preflightNotes(ctx, rep.Current.Kernel.Release)...)
+		rep.Candidates = c.s.judgedCandidates(ctx, rep.Current.Kernel.Release)
 	}
 }
 

@@ -96,17 +96,17 @@ func (s *session) printPreflightJSON(all []*report.Report) error {
 	return enc.Encode(doc)
 }
 
-// preflightNotes are what a check says of kernels that were judged and do not run: those
-// that are installed and not good, for the next reboot may be into them.
-func (s *session) preflightNotes(ctx context.Context, running string) []string {
+// judgedCandidates are the kernels that were judged, are installed and do not run: the
+// next reboot may be into them.
+func (s *session) judgedCandidates(ctx context.Context, running string) []report.Candidate {
 	all, err := s.keptPreflights()
 	if err != nil {
 		return nil // a check is of this boot
 	}
-	var out []string
+	var out []report.Candidate
 	for _, r := range all {
-		if r.Verdict.ExitStatus() != exitOK && r.Preflight.Kernel != running && s.installed(ctx, r.Preflight.Kernel) {
-			out = append(out, fmt.Sprintf("preflight of %s on %s: %s", r.Preflight.Kernel, r.Taken.UTC().Format("2006-01-02"), r.Summary))
+		if r.Preflight.Kernel != running && s.installed(ctx, r.Preflight.Kernel) {
+			out = append(out, report.Candidate{Kernel: r.Preflight.Kernel, Verdict: r.Verdict, Summary: r.Summary, Taken: r.Taken})
 		}
 	}
 	return out

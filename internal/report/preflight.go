@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
 	"lastgood/internal/snapshot"
 )
@@ -17,6 +19,14 @@ type Preflight struct {
 	Reason  string `json:"reason,omitempty"`  // why not
 	// Ran are facts that were read inside the VM.
 	Ran *Ran `json:"ran,omitempty"`
+}
+
+// Candidate is what preflight said of a kernel, as a check shows it.
+type Candidate struct {
+	Kernel  string           `json:"kernel"`
+	Verdict snapshot.Verdict `json:"verdict"`
+	Summary string           `json:"summary"`
+	Taken   time.Time        `json:"taken"`
 }
 
 // Ran is what a VM said of itself.
@@ -45,6 +55,17 @@ func baselineName(r *Report) string {
 		return "against"
 	}
 	return "last good"
+}
+
+// candidates names the kernels that were judged before a reboot into them; the good
+// ones only where asked.
+func (p *page) candidates(r *Report) {
+	for _, c := range r.Candidates {
+		if c.Verdict.ExitStatus() == 0 && !p.o.Verbose {
+			continue
+		}
+		p.line("  preflight: ", verdictStyles[c.Verdict], fmt.Sprintf("%s on %s: %s", strings.ToUpper(flat(string(c.Verdict))), c.Taken.UTC().Format("2006-01-02"), cut(flat(c.Summary), longText)))
+	}
 }
 
 // PreflightTable ends a report of several candidates: every kernel that there is

@@ -43,8 +43,32 @@ func Prometheus(w io.Writer, r *Report, _ Options) error {
 		family(&b, "lastgood_kernel_info", "The kernel that was checked.")
 		fmt.Fprintf(&b, "lastgood_kernel_info{release=%s,build_id=%s,arch=%s} 1\n", label(k.Release), label(k.BuildID), label(k.Arch))
 	}
+	promCandidates(&b, r)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// promCandidates writes what preflight said of the kernels that the host may boot next.
+func promCandidates(b *strings.Builder, r *Report) {
+	if len(r.Candidates) == 0 {
+		return
+	}
+	family(b, "lastgood_preflight_verdict", "The verdict of the last preflight of an installed kernel that does not run: 1 for the one that holds.")
+	seen := map[string]bool{}
+	for _, c := range r.Candidates {
+		kernel := label(c.Kernel)
+		if seen[kernel] {
+			continue // a series may stand once
+		}
+		seen[kernel] = true
+		for _, v := range allVerdicts {
+			on := 0
+			if v == c.Verdict {
+				on = 1
+			}
+			fmt.Fprintf(b, "lastgood_preflight_verdict{kernel=%s,verdict=%s} %d\n", kernel, label(string(v)), on)
+		}
+	}
 }
 
 // family writes the head of a metric, which the text format allows once.

@@ -31,6 +31,8 @@ type Report struct {
 	Notes       []string           `json:"notes,omitempty"` // faults of lastgood's own files
 	Next        []string           `json:"next,omitempty"`  // what to do now
 	TookSeconds float64            `json:"took_seconds"`
+	// Candidates are installed kernels that do not run and were judged by preflight.
+	Candidates []Candidate `json:"candidates,omitempty"`
 	// Preflight is set where the report is of a kernel that does not run yet.
 	Preflight *Preflight `json:"preflight,omitempty"`
 }

@@ -44,7 +44,13 @@ func reports() map[string]*Report {
 		},
 		Incomplete: []snapshot.Gap{{Kind: "bpf.probe", ID: "limits/insns", Reason: "dropped to keep within the budget (about 1s)", Counts: true}, {Kind: "hw.sensor", ID: "x", Reason: "read x: input/output error"}},
 		Counts:     []Count{{"bpf.probe", 120, 1}, {"hw.disk", 3, 0}}, Notes: []string{"events.jsonl: line 3 is damaged"}, Next: []string{"`lastgood check -v` shows the evidence."}, TookSeconds: 1.25}
+	candidate := &Report{Verdict: snapshot.Regressed, Summary: "6.12.90 is worse for this host than what it is compared with: 1 critical finding", Current: identity("6.12.90", "1122334455667788"), Baseline: good.Baseline, Attribution: []snapshot.Class{snapshot.ClassKernel},
+		Findings:  []snapshot.Finding{{Code: "driver-missing", Severity: snapshot.Critical, Class: snapshot.ClassKernel, Subject: snapshot.SubjectRef{Kind: "kernel.candidate", ID: "module/megaraid_sas"}, Message: "0000:02:00.0 has no driver in 6.12.90: megaraid_sas is not in that kernel"}},
+		Preflight: &Preflight{Kernel: "6.12.90", Flavour: "cloud-amd64", Package: "linux-image-6.12.90-cloud-amd64 6.12.90-1", Source: "package", Tested: true, Ran: &Ran{Release: "6.12.90", BuildID: "1122334455667788", Arch: "x86_64", Machine: "tcg, max,cx16=off"}},
+		Next:      []string{"Stay on the running kernel until what got worse is settled; -v shows the evidence."}}
+	regressed.Candidates = []Candidate{{Kernel: "6.12.90", Verdict: candidate.Verdict, Summary: candidate.Summary, Taken: time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)}, {Kernel: "6.12.95\x1b[2J", Verdict: snapshot.Good, Summary: "nothing speaks against it"}}
 	return map[string]*Report{
+		"preflight.1":  candidate,
 		"good.0":       good,
 		"learned.0":    {Verdict: snapshot.Learned, Summary: "there was nothing to compare with yet", Current: good.Current},
 		"regressed.1":  regressed,

@@ -17,6 +17,7 @@ func Table(w io.Writer, r *Report, o Options) error {
 		return p.err
 	}
 	p.kernels(r)
+	p.candidates(r)
 	p.findings(r)
 	p.incomplete(r)
 	for _, n := range r.Notes {

@@ -57,8 +57,13 @@ func TestTables(t *testing.T) {
 		"inventory.verbose.table": func(b *bytes.Buffer) error { return Inventory(b, programs(), kinds, Options{Verbose: true, Width: 60}) },
 		"inventory.none.table":    func(b *bytes.Buffer) error { return Inventory(b, &snapshot.Snapshot{}, kinds, Options{}) },
 		"snapshot.table":          func(b *bytes.Buffer) error { return Snapshot(b, programs(), kinds, Options{}) },
-		"history.table":           func(b *bytes.Buffer) error { return History(b, rows, Options{}) },
-		"nohistory.table":         func(b *bytes.Buffer) error { return History(b, nil, Options{}) },
+		"preflight.all.table": func(b *bytes.Buffer) error {
+			r := reports()
+			untested := &Report{Verdict: snapshot.Incomplete, Preflight: &Preflight{Kernel: "6.12.91-rt\x1b[31m", Reason: "its flavour is rt-amd64, the running kernel's is amd64"}}
+			return PreflightTable(b, []*Report{r["preflight.1"], untested}, Options{})
+		},
+		"history.table":   func(b *bytes.Buffer) error { return History(b, rows, Options{}) },
+		"nohistory.table": func(b *bytes.Buffer) error { return History(b, nil, Options{}) },
 	} {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
