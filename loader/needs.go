@@ -2,6 +2,7 @@ package loader
 
 import (
 	"cmp"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +43,10 @@ func (k *Kernel) Lacks(object io.ReaderAt) ([]Need, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read object: %w", err)
 	}
+	weak, err := weakNames(object)
+	if err != nil {
+		return nil, fmt.Errorf("read object: %w", err)
+	}
 	var lacks []Need
 	for _, p := range spec.Programs {
 		types, err := k.lacksTypes(spec, p)
@@ -49,7 +54,7 @@ func (k *Kernel) Lacks(object io.ReaderAt) ([]Need, error) {
 			return nil, fmt.Errorf("read program %s: %w", p.Name, err)
 		}
 		lacks = append(lacks, types...)
-		lacks = append(lacks, k.lacksKfuncs(p)...)
+		lacks = append(lacks, k.lacksKfuncs(p, weak)...)
 		if n, ok := attachNeed(p); ok && !k.has(n) {
 			lacks = append(lacks, n)
 		}
@@ -191,10 +196,28 @@ func step(t btf.Type, i int) (string, btf.Type) {
 	return members[i].Name, members[i].Type
 }
 
-func (k *Kernel) lacksKfuncs(p *ebpf.ProgramSpec) []Need {
+// weakNames are the object's weak symbols: a program asks whether such a kfunc is there
+// before it calls it (bpf_ksym_exists), and loads without.
+func weakNames(object io.ReaderAt) (map[string]bool, error) {
+	f, err := elf.NewFile(object)
+	if err != nil {
+		return nil, err
+	}
+	symbols, err := f.Symbols()
+	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
+		return nil, err
+	}
+	weak := map[string]bool{}
+	for _, s := range symbols {
+		weak[s.Name] = weak[s.Name] || elf.ST_BIND(s.Info) == elf.STB_WEAK
+	}
+	return weak, nil
+}
+
+func (k *Kernel) lacksKfuncs(p *ebpf.ProgramSpec, weak map[string]bool) []Need {
 	var lacks []Need
 	for i := range p.Instructions {
-		if ins := &p.Instructions[i]; ins.IsKfuncCall() && ins.Reference() != "" {
+		if ins := &p.Instructions[i]; ins.IsKfuncCall() && ins.Reference() != "" && !weak[ins.Reference()] {
 			if n := (Need{"kfunc", ins.Reference()}); !k.has(n) {
 				lacks = append(lacks, n)
 			}

@@ -75,8 +75,8 @@ func gapped(gaps []snapshot.Gap, c Check) bool {
 
 const (
 	inKernel = "kernel/virtio/virtio_pci.ko\nkernel/virtio/virtio.ko\n"
-	megas  = "alias pci:v00001000d00000079sv*sd*bc*sc*i* megaraid_sas\n"
-	others = "alias pci:v00008086d000010D3sv*sd*bc*sc*i* e1000e\nalias pci:v*d*sv*sd*bc01sc08i02* nvme\nalias pci:v*d*sv*sd*bc0Csc03i30* xhci_pci\nalias pci:v00008086d00002922sv*sd*bc*sc*i* ahci\n" +
+	megas    = "alias pci:v00001000d00000079sv*sd*bc*sc*i* megaraid_sas\n"
+	others   = "alias pci:v00008086d000010D3sv*sd*bc*sc*i* e1000e\nalias pci:v*d*sv*sd*bc01sc08i02* nvme\nalias pci:v*d*sv*sd*bc0Csc03i30* xhci_pci\nalias pci:v00008086d00002922sv*sd*bc*sc*i* ahci\n" +
 		"alias usb:v*p*d*dc*dsc*dp*ic08isc06ip62in* uas\nalias usb:v*p*d*dc*dsc*dp*ic08isc06ip50in* usb_storage\n"
 )
 
@@ -107,6 +107,12 @@ func TestCloudKernelOnRealMachine(t *testing.T) {
 		if found, _ := Read(t.Context(), host, Files{Release: "r", Modules: tree}, nil); len(found) > 0 {
 			t.Errorf("the driver is there: %v", codes(found))
 		}
+	}
+	// The driver is there and has lost the device, as Red Hat's 5.14 lost the PERC H310.
+	lost := aliasTree(t, others+"alias pci:v00001000d000010E2sv*sd*bc*sc*i* megaraid_sas\n", inKernel, "megaraid_sas", "e1000e", "nvme", "xhci_pci", "uas", "usb_storage")
+	found, _ = Read(t.Context(), host, Files{Release: "5.14.0", Modules: lost}, nil)
+	if diff := cmp.Diff([]string{"driver-missing critical driver/pci/0000:02:00.0"}, codes(found)); diff != "" {
+		t.Error(diff)
 	}
 	// Another module takes the device.
 	other := aliasTree(t, others+strings.ReplaceAll(megas, " megaraid_sas", " mpi3mr"), inKernel, "mpi3mr", "e1000e", "nvme", "xhci_pci", "uas", "usb_storage")

@@ -56,7 +56,9 @@ func (r *reader) drivers(ctx context.Context) {
 		switch {
 		case d.module == "" && len(found) == 0:
 			// Built in now, and drivers that are built in need no alias.
-		case len(found) == 0 && !r.tree.Has(d.module):
+		case len(found) == 0 && r.tree.Has(d.module):
+			r.dropped(d)
+		case len(found) == 0:
 			missing[d.module] = append(missing[d.module], d)
 		case d.module != "" && len(found) > 0 && !r.tree.Has(d.module):
 			r.add(driverOther, snapshot.Finding{Subject: r.subject("driver/" + d.bus + "/" + d.name), Old: text(d.module), New: text(strings.Join(found, ", ")),
@@ -66,6 +68,23 @@ func (r *reader) drivers(ctx context.Context) {
 	for _, module := range slices.Sorted(maps.Keys(missing)) {
 		r.add(driverMissing, r.lost(module, missing[module]))
 	}
+}
+
+// dropped tells of a device that a driver once took and no longer asks for: drivers lose
+// old devices, as megaraid_sas in Red Hat's 8 did. Only of buses where a driver is found
+// by the device's ids alone; one that was bound by hand is not told from it.
+func (r *reader) dropped(d *device) {
+	if d.bus != "pci" && d.bus != "usb" || !r.tree.Serves(d.module, d.bus) {
+		return
+	}
+	f := snapshot.Finding{Subject: r.subject("driver/" + d.bus + "/" + d.name), Old: text(d.module), New: text("none"),
+		Message: fmt.Sprintf("%s has no driver in %s: its %s no longer asks for this device", d, r.files.Release, d.module),
+		Hint:    "look for the device in the distribution's release notes, or for a driver update of the maker's"}
+	if len(d.carries) > 0 {
+		f.Severity = snapshot.Critical
+		f.Message += "; it carries " + strings.Join(d.carries, ", ")
+	}
+	r.add(driverMissing, f)
 }
 
 // lost is the one finding on all devices that a missing module drives now.

@@ -21,8 +21,12 @@ func firmwareRoots(release string) []string {
 // their package may be old. A file that is missing for both is no regression.
 func (r *reader) firmware(ctx context.Context) {
 	root := r.host.Root
-	if ok, err := root.Exists(ctx, "/lib/firmware"); err != nil || !ok {
-		return // a VM or a container has none, and needs none
+	if ok, err := root.Exists(ctx, "/lib/firmware"); err != nil {
+		r.unread(firmwareMissing, err)
+		return
+	} else if !ok {
+		r.gap(firmwareMissing, "there is no /lib/firmware: a VM or a container needs none, and a recording keeps none", false)
+		return
 	}
 	loaded, err := r.loaded(ctx)
 	if err != nil {
@@ -33,9 +37,13 @@ func (r *reader) firmware(ctx context.Context) {
 		r.unread(firmwareMissing, err)
 		return
 	}
+	if running == nil {
+		r.gap(firmwareMissing, "the running kernel's modules are not at hand to compare with", false)
+		return
+	}
 	for _, m := range loaded {
 		file := r.tree.File(m.name)
-		if file == "" || running == nil || running.File(m.name) == "" {
+		if file == "" || running.File(m.name) == "" {
 			continue
 		}
 		if err := r.firmwareOf(ctx, m.name, file, running.File(m.name)); err != nil {

@@ -101,13 +101,23 @@ func rootDevice(ctx context.Context, root *sysfs.Root) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	number := ""
+	number, kind := "", ""
 	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 4 && f[4] == "/" && !strings.HasPrefix(f[2], "0:") {
+		if f := strings.Fields(line); len(f) > 4 && f[4] == "/" {
 			number = f[2] // the last one mounted is on top
+			_, after, _ := strings.Cut(line, " - ")
+			kind, _, _ = strings.Cut(after, " ")
 		}
 	}
-	return number, nil
+	if !strings.HasPrefix(number, "0:") {
+		return number, nil
+	}
+	// File systems over several disks have a number of their own, and no device has it.
+	switch kind {
+	case "btrfs", "zfs", "bcachefs", "overlay":
+		return "", fmt.Errorf("the root file system is %s, and its disks are not known by its number", kind)
+	}
+	return "", nil
 }
 
 // below follows a block device to the disks that it is made of.

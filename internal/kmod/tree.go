@@ -51,6 +51,11 @@ func Open(ctx context.Context, dir string) (*Tree, error) {
 	return t, t.moduleAliases(ctx)
 }
 
+// Serves reports whether a module asks for any device of a bus.
+func (t *Tree) Serves(module, bus string) bool {
+	return slices.ContainsFunc(t.aliases[bus], func(a alias) bool { return a.module == Name(module) })
+}
+
 // List reads which modules a tree has, and not what they drive.
 func List(ctx context.Context, dir string) (*Tree, error) {
 	t := &Tree{dir: dir, files: map[string]string{}, builtin: map[string]bool{}, aliases: aliasIndex{}}

@@ -90,8 +90,13 @@ func (g *Guest) Send(t FrameType, payload []byte) error {
 	if _, err := g.out.Write(b); err != nil {
 		return fmt.Errorf("write answer: %w", err)
 	}
-	// TCSBRK with a non-zero argument is tcdrain(3).
-	return unix.IoctlSetInt(int(g.out.Fd()), unix.TCSBRK, 1)
+	// TCSBRK with a non-zero argument is tcdrain(3). Go's scheduler interrupts it with
+	// signals, which is no failure.
+	for {
+		if err := unix.IoctlSetInt(int(g.out.Fd()), unix.TCSBRK, 1); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 func openGuest() (*Guest, error) {

@@ -1,0 +1,397 @@
+package preflight
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lastgood/internal/snapshot"
+	"lastgood/internal/vm"
+)
+
+func labFile(t *testing.T, name, text string) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// keyInput is everything that a measurement depends on.
+type keyInput struct {
+	image, self, modules string
+	objects              map[string]string // text by name
+	job                  Job
+	machine              vm.Machine
+}
+
+// keyOf is the key that a new Lab gives, with all files in folders of their own.
+func keyOf(t *testing.T, in keyInput) string {
+	t.Helper()
+	l := &Lab{Self: labFile(t, "lastgood", in.self)}
+	var objects []string
+	for name, text := range in.objects {
+		objects = append(objects, labFile(t, name, text))
+	}
+	slices.SortFunc(objects, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
+	payload, err := l.payload(&in.job, objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := l.key(Candidate{Image: labFile(t, "vmlinuz", in.image), Modules: in.modules}, in.job, payload, in.machine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func TestLabKey(t *testing.T) {
+	base := func() keyInput {
+		return keyInput{image: "kernel", self: "lastgood", modules: "/lib/modules/6.1.1", objects: map[string]string{"a.o": "a", "b.o": "b"},
+			job:     Job{Families: []string{"tc"}, Budget: time.Second, Jobs: 1, NeedMiB: 64, MachineID: "m"},
+			machine: vm.Machine{Accel: vm.TCG, MemoryMiB: 768, CPUs: 2, Timeout: time.Minute}}
+	}
+	keys := map[string]string{keyOf(t, base()): "nothing"}
+	for what, change := range map[string]func(*keyInput){
+		"path of the modules": func(in *keyInput) { in.modules = "/elsewhere" },
+		"patience":            func(in *keyInput) { in.machine.Timeout *= 2 },
+		"a new run":           func(*keyInput) {},
+	} {
+		in := base()
+		change(&in)
+		if _, ok := keys[keyOf(t, in)]; !ok {
+			t.Errorf("%s: the key is another one", what)
+		}
+	}
+	for what, change := range map[string]func(*keyInput){
+		"image":                func(in *keyInput) { in.image = "kernel2" },
+		"lastgood":             func(in *keyInput) { in.self = "lastgood2" },
+		"no modules":           func(in *keyInput) { in.modules = "" },
+		"an object's text":     func(in *keyInput) { in.objects["a.o"] = "c" },
+		"an object's name":     func(in *keyInput) { delete(in.objects, "b.o"); in.objects["c.o"] = "b" },
+		"exchanged objects":    func(in *keyInput) { in.objects = map[string]string{"a.o": "b", "b.o": "a"} },
+		"one object":           func(in *keyInput) { delete(in.objects, "b.o") },
+		"families":             func(in *keyInput) { in.job.Families = nil },
+		"objects only":         func(in *keyInput) { in.job.ObjectsOnly = true },
+		"budget":               func(in *keyInput) { in.job.Budget++ },
+		"jobs":                 func(in *keyInput) { in.job.Jobs = 2 },
+		"memory that it needs": func(in *keyInput) { in.job.NeedMiB = 65 },
+		"machine's name":       func(in *keyInput) { in.job.MachineID = "n" },
+		"accelerator":          func(in *keyInput) { in.machine.Accel = vm.KVM },
+		"memory":               func(in *keyInput) { in.machine.MemoryMiB = 512 },
+		"CPUs":                 func(in *keyInput) { in.machine.CPUs = 1 },
+	} {
+		in := base()
+		change(&in)
+		key := keyOf(t, in)
+		if other, ok := keys[key]; ok {
+			t.Errorf("%s: the key is that of %s", what, other)
+		}
+		keys[key] = what
+	}
+}
+
+func TestLabKeyWantsItsFiles(t *testing.T) {
+	here, gone := labFile(t, "here", "x"), filepath.Join(t.TempDir(), "gone")
+	for _, c := range []struct{ self, image string }{{here, gone}, {gone, here}} {
+		l := &Lab{Self: c.self}
+		if key, err := l.key(Candidate{Image: c.image}, Job{}, nil, vm.Machine{}); !errors.Is(err, os.ErrNotExist) || key != "" {
+			t.Errorf("%+v: %q, %v", c, key, err)
+		}
+	}
+}
+
+func TestLabPayload(t *testing.T) {
+	l := &Lab{}
+	job := Job{Jobs: 2}
+	files, err := l.payload(&job, []string{labFile(t, "b.o", "b"), labFile(t, "a.o", "a")})
+	if err != nil || len(files) != 3 || files[0].Path != "b.o" || string(files[1].Data) != "a" || files[2].Path != JobFile {
+		t.Fatalf("%+v, %v", files, err)
+	}
+	var told Job
+	if err := json.Unmarshal(files[2].Data, &told); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Job{Jobs: 2, Objects: []string{"b.o", "a.o"}}, told); diff != "" {
+		t.Errorf("job (-want +got):\n%s", diff)
+	}
+	for name, objects := range map[string][]string{
+		"two of the name a.o":        {labFile(t, "a.o", "1"), labFile(t, "a.o", "2")},
+		"two of the name " + JobFile: {labFile(t, JobFile, "1")},
+		"no such file":               {filepath.Join(t.TempDir(), "gone.o")},
+	} {
+		if files, err := l.payload(&Job{}, objects); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %d files, %v", name, len(files), err)
+		}
+	}
+}
+
+func labSnapshot(release, arch string) *snapshot.Snapshot {
+	return &snapshot.Snapshot{Schema: snapshot.Schema, Tool: "lastgood test", Taken: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Identity: snapshot.Identity{Kernel: snapshot.KernelIdentity{Release: release, Arch: arch}}, Subjects: []snapshot.Subject{}}
+}
+
+func labMeasured() *Measured {
+	return &Measured{Snapshot: labSnapshot("6.1.1", "x86_64"), Outcome: vm.Done, Facts: &vm.Facts{Release: "6.1.1", Arch: "x86_64", MemoryBytes: 1 << 29},
+		Machine: "tcg, max", Notes: []string{"a note"}}
+}
+
+func TestLabRecallsWhatItRemembers(t *testing.T) {
+	l := &Lab{Dir: filepath.Join(t.TempDir(), "lab")}
+	if l.recall("k", Candidate{}) != nil {
+		t.Error("something is recalled before anything was remembered")
+	}
+	m := labMeasured()
+	l.remember("k", m)
+	aged(t, filepath.Join(l.Dir, "k.json"), time.Hour)
+	got := l.recall("k", Candidate{Release: "6.1.1", Arch: "x86_64"})
+	m.Cached = true
+	if diff := cmp.Diff(m, got); diff != "" {
+		t.Errorf("recalled (-want +got):\n%s", diff)
+	}
+	st, err := os.Stat(filepath.Join(l.Dir, "k.json"))
+	if err != nil || time.Since(st.ModTime()) > 30*time.Minute {
+		t.Errorf("what is used does not count as used: %v, %v", st.ModTime(), err)
+	}
+	if l.recall("k", Candidate{}) == nil {
+		t.Error("a candidate of any release: nothing is recalled")
+	}
+	if l.recall("k", Candidate{Release: "6.1.2"}) != nil || l.recall("other", Candidate{}) != nil {
+		t.Error("another kernel's measurement is recalled")
+	}
+}
+
+func TestLabWithoutFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	l := &Lab{BootID: "boot"}
+	l.remember("k", labMeasured())
+	l.giveUpKVM("it hangs")
+	if l.recall("k", Candidate{}) != nil || l.noKVM() != "it hangs" {
+		t.Error("want no measurement and the reason")
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+		t.Errorf("written: %v, %v", left, err)
+	}
+}
+
+func TestLabMeasuresAgainWhatIsDamaged(t *testing.T) {
+	l := &Lab{Dir: t.TempDir()}
+	l.remember("k", labMeasured())
+	name := filepath.Join(l.Dir, "k.json")
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{
+		"empty": "", "cut": string(whole[:len(whole)/2]), "not JSON": "\x00\x00", "null": "null", "nothing in it": "{}",
+		"no snapshot":    `{"facts":{"release":"6.1.1"}}`,
+		"no facts":       strings.Replace(string(whole), `"facts"`, `"fact"`, 1),
+		"another schema": strings.Replace(string(whole), snapshot.Schema, "lastgood.snapshot/v999", 1),
+	} {
+		if text == string(whole) {
+			t.Fatalf("%s: nothing is damaged", what)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if m := l.recall("k", Candidate{}); m != nil {
+			t.Errorf("%s: recalled %+v", what, m)
+		}
+		if l.remember("k", labMeasured()); l.recall("k", Candidate{}) == nil {
+			t.Errorf("%s: it is not written over", what)
+		}
+	}
+	l.remember("none", &Measured{Outcome: vm.Garbled})
+	if _, err := os.Lstat(filepath.Join(l.Dir, "none.json")); !os.IsNotExist(err) {
+		t.Errorf("a measurement without a snapshot is kept: %v", err)
+	}
+}
+
+func TestLabPrune(t *testing.T) {
+	l := &Lab{Dir: t.TempDir(), BootID: "boot"}
+	l.giveUpKVM("it hangs")
+	aged(t, filepath.Join(l.Dir, kvmFile), 1000*time.Hour)
+	for i := range maxKept + 2 {
+		p := filepath.Join(l.Dir, fmt.Sprintf("%03d.json", i))
+		if err := os.WriteFile(p, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		aged(t, p, time.Duration(i+1)*time.Minute)
+	}
+	for name, age := range map[string]time.Duration{".new-old": 2 * time.Hour, ".new-fresh": time.Minute} {
+		p := filepath.Join(l.Dir, name)
+		if err := os.WriteFile(p, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		aged(t, p, age)
+	}
+	l.remember("new", labMeasured())
+	entries, err := os.ReadDir(l.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	want := []string{".new-fresh"}
+	for i := range maxKept - 1 {
+		want = append(want, fmt.Sprintf("%03d.json", i))
+	}
+	if diff := cmp.Diff(append(want, kvmFile, "new.json"), got); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+}
+
+func packed(t *testing.T, r io.Reader) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := io.Copy(z, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+type spaces struct{}
+
+func (spaces) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = ' '
+	}
+	return len(b), nil
+}
+
+func packedSnapshot(t *testing.T, release, arch string) []byte {
+	t.Helper()
+	b, err := labSnapshot(release, arch).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packed(t, bytes.NewReader(b))
+}
+
+func TestUnpackSnapshot(t *testing.T) {
+	sound := packedSnapshot(t, "6.1.1", "x86_64")
+	if got, err := unpackSnapshot(sound); err != nil || !cmp.Equal(got, labSnapshot("6.1.1", "x86_64")) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for what, c := range map[string]struct {
+		data []byte
+		says string
+	}{
+		"bomb":        {packed(t, io.LimitReader(spaces{}, maxSnapshot+1)), "more than 64 MiB"},
+		"just enough": {packed(t, io.LimitReader(spaces{}, maxSnapshot)), "decode snapshot"},
+		"cut":         {sound[:len(sound)-9], "unpack snapshot"},
+		"not packed":  {[]byte("{}"), "unpack snapshot"},
+		"nothing":     {nil, "unpack snapshot"},
+		"other JSON":  {packed(t, strings.NewReader("{}")), "decode snapshot"},
+	} {
+		if got, err := unpackSnapshot(c.data); got != nil || err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+	}
+}
+
+func FuzzUnpackSnapshot(f *testing.F) {
+	b, err := labSnapshot("6.1.1", "x86_64").Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	if _, err := w.Write(b); err != nil || w.Close() != nil {
+		f.Fatal("cannot pack a seed")
+	}
+	f.Add(z.Bytes())
+	f.Add(z.Bytes()[:20])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := unpackSnapshot(b); (s == nil) == (err == nil) {
+			t.Errorf("%v, %v", s, err)
+		}
+	})
+}
+
+func TestOpenProvesWhatRan(t *testing.T) {
+	for _, c := range []struct {
+		name                   string
+		asked                  Candidate
+		said, release, machine string // the guest's hello, and its snapshot
+		want                   bool
+	}{
+		{"as asked", Candidate{Release: "6.1.1", Arch: "x86_64"}, "6.1.1", "6.1.1", "x86_64", true},
+		{"any", Candidate{}, "6.1.1", "6.1.1", "x86_64", true},
+		{"other release", Candidate{Release: "6.1.2", Arch: "x86_64"}, "6.1.1", "6.1.1", "x86_64", false},
+		{"other architecture", Candidate{Release: "6.1.1", Arch: "aarch64"}, "6.1.1", "6.1.1", "x86_64", false},
+		{"its snapshot is another's", Candidate{}, "6.1.1", "6.1.2", "x86_64", false},
+	} {
+		m := &Measured{Outcome: vm.Done}
+		err := m.open(&vm.Result{Facts: &vm.Facts{Release: c.said}, Results: [][]byte{packedSnapshot(t, c.release, c.machine)}}, c.asked)
+		var other *NotAskedError
+		if errors.As(err, &other) == c.want || (err == nil) != c.want {
+			t.Errorf("%s: error is %v", c.name, err)
+		}
+		if other != nil && other.Ran != c.release+" "+c.machine {
+			t.Errorf("%s: %v", c.name, other)
+		}
+	}
+	for what, results := range map[string][][]byte{
+		"none": nil, "two": {packedSnapshot(t, "6.1.1", ""), packedSnapshot(t, "6.1.1", "")}, "no snapshot": {[]byte("x")},
+	} {
+		m := &Measured{Outcome: vm.Done}
+		err := m.open(&vm.Result{Facts: &vm.Facts{Release: "6.1.1"}, Results: results}, Candidate{})
+		if err != nil || m.Outcome != vm.Garbled || m.Why == "" || m.Snapshot != nil {
+			t.Errorf("%s: %+v, %v", what, m, err)
+		}
+	}
+}
+
+// TestLabKVMNote: that KVM cannot be had is known for a boot, and tried again at the next.
+func TestLabKVMNote(t *testing.T) {
+	dir := t.TempDir()
+	l := &Lab{Dir: dir, BootID: "boot-1"}
+	if why := l.noKVM(); why != "" {
+		t.Errorf("nobody tried: %q", why)
+	}
+	l.giveUpKVM("the guest said nothing for 2s")
+	for _, c := range []struct {
+		lab  *Lab
+		want string
+	}{
+		{l, "the guest said nothing for 2s"},
+		{&Lab{Dir: dir, BootID: "boot-1"}, "the guest said nothing for 2s"},
+		{&Lab{Dir: dir, BootID: "boot-2"}, ""},
+		{&Lab{Dir: dir, BootID: "boot"}, ""},
+		{&Lab{Dir: dir}, ""}, // which boot this is could not be told
+		{&Lab{BootID: "boot-1"}, ""},
+	} {
+		if got := c.lab.noKVM(); got != c.want {
+			t.Errorf("boot %q in %q: %q, want %q", c.lab.BootID, c.lab.Dir, got, c.want)
+		}
+	}
+	(&Lab{Dir: dir}).giveUpKVM("another reason")
+	if got := (&Lab{Dir: dir, BootID: "boot-1"}).noKVM(); got != "the guest said nothing for 2s" {
+		t.Errorf("a boot without a name wrote %q", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, kvmFile), []byte("boot-1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := (&Lab{Dir: dir, BootID: "boot-1"}).noKVM(); got != "" {
+		t.Errorf("a damaged note: %q", got)
+	}
+}
