@@ -6,6 +6,7 @@ package candidate
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"lastgood/internal/kmod"
 	"lastgood/internal/snapshot"
@@ -36,6 +37,7 @@ var (
 	driverMissing   = Check{"driver-missing", "a device that is driven now has no driver in the candidate", snapshot.Warning, snapshot.ClassKernel}
 	driverOther     = Check{"driver-other", "a device is driven by another module in the candidate", snapshot.Info, snapshot.ClassKernel}
 	rootDriver      = Check{"initramfs-lacks-driver", "a driver of the root disk is neither built in nor in the initramfs", snapshot.Critical, snapshot.ClassKernel}
+	microcodeLost   = Check{"microcode-lost", "the initramfs brings no microcode, where the running kernel's does", snapshot.Warning, snapshot.ClassKernel}
 	optionLost      = Check{"option-lost", "an option that BPF agents or this host need is set now and not in the candidate", snapshot.Warning, snapshot.ClassKernel}
 	moduleMissing   = Check{"module-missing", "a module that is loaded now is not in the candidate", snapshot.Warning, snapshot.ClassKernel}
 	typeMissing     = Check{"btf-lacks", "something that a program reaches for is not in the candidate's types", snapshot.Critical, snapshot.ClassKernel}
@@ -44,7 +46,7 @@ var (
 
 // Checks is the catalogue.
 func Checks() []Check {
-	return []Check{driverMissing, driverOther, rootDriver, optionLost, moduleMissing, typeMissing, firmwareMissing}
+	return []Check{driverMissing, driverOther, rootDriver, microcodeLost, optionLost, moduleMissing, typeMissing, firmwareMissing}
 }
 
 // gapKind is the kind of what could not be told.
@@ -55,14 +57,17 @@ type reader struct {
 	host  source.Host
 	files Files
 	tree  *kmod.Tree
-	found []snapshot.Finding
-	gaps  []snapshot.Gap
+	// initramfs lists the files of the candidate's, read once.
+	initramfs func() ([]string, error)
+	found     []snapshot.Finding
+	gaps      []snapshot.Gap
 }
 
 // Read asks all questions about the candidate that its files can answer, for the host
 // as it runs now. objects are paths of ELF objects with BPF programs.
 func Read(ctx context.Context, host source.Host, f Files, objects []string) ([]snapshot.Finding, []snapshot.Gap) {
 	r := &reader{host: host, files: f}
+	r.initramfs = sync.OnceValues(func() ([]string, error) { return listInitramfs(f.Initramfs) })
 	r.openTree(ctx)
 	if r.tree != nil {
 		r.drivers(ctx)
@@ -70,6 +75,7 @@ func Read(ctx context.Context, host source.Host, f Files, objects []string) ([]s
 		r.firmware(ctx)
 		r.rootDisk(ctx)
 	}
+	r.microcode(ctx)
 	r.options(ctx)
 	if len(objects) > 0 {
 		r.types(ctx, objects)

@@ -382,6 +382,20 @@ func TestFirmware(t *testing.T) {
 	}
 }
 
+func TestMicrocode(t *testing.T) {
+	with, without := []string{"kernel", "kernel/x86/microcode/AuthenticAMD.bin", "init"}, []string{"init", "usr/lib/firmware/x86/microcode"}
+	for _, c := range []struct {
+		now, then []string
+		want      []string
+	}{{with, with, nil}, {without, with, nil}, {without, without, nil}, {with, without, []string{"microcode-lost warning microcode"}}} {
+		r := &reader{files: Files{Release: "r"}}
+		r.compareMicrocode(c.now, c.then)
+		if diff := cmp.Diff(c.want, codes(r.found)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 func FuzzInitramfs(f *testing.F) {
 	f.Add(cpio("init", "a.ko"))
 	f.Add(append(cpio("kernel/x86"), gzipped(f, cpio("init"))...))

