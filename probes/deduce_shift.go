@@ -25,6 +25,4 @@ compilers use to select without a branch. A deduction that is lost makes program
 		body: asm.Instructions{asm.ArSh.Imm(asm.R6, 63), asm.And.Imm(asm.R6, -8), asm.JEq.Imm(asm.R6, 0, out), asm.JNE.Imm(asm.R6, -8, dead)}},
 	deduction{name: "sign_mask_half", doc: "the same in 32 bits",
 		body: asm.Instructions{asm.ArSh.Imm32(asm.R6, 31), asm.And.Imm32(asm.R6, -8), asm.JEq.Imm32(asm.R6, 0, out), asm.JNE.Imm32(asm.R6, -8, dead)}},
-	deduction{name: "sign_mask_positive", doc: "the sign over all bits, masked with 8: 0 or 8",
-		body: asm.Instructions{asm.ArSh.Imm(asm.R6, 63), asm.And.Imm(asm.R6, 8), asm.JEq.Imm(asm.R6, 0, out), asm.JNE.Imm(asm.R6, 8, dead)}},
 ))

@@ -11,6 +11,12 @@ import (
 // value so that a branch on it can never be taken, and puts a block of insns that
 // do nothing behind the branch: a verifier that makes the deduction never walks the
 // block, one that does not walks it once.
+//
+// Three questions are not asked, though a kernel that can answer them exists: whether one
+// value is left of known bits and a range (6.19.11), whether a masked sign is all that a
+// number is, and what half a number is between two signs. Where the verifier cannot tell,
+// 6.17 to 6.19.10 find their own bounds contradictory on the way, warn
+// (reg_bounds_sanity_check) and are tainted: no probe is worth that on somebody's host.
 
 // deductionPenalty is how many insns the block has. No probe is that long without it.
 const deductionPenalty = 80

@@ -134,11 +134,10 @@ func (b *bisecter) question() error {
 	b.aboveGiven = b.above > 0
 	switch {
 	case b.probe != "" && len(b.p.objects) == 0:
-		family, _, ok := strings.Cut(b.probe, "/")
-		if !ok {
+		if !strings.Contains(b.probe, "/") {
 			return hinted(fmt.Errorf("--probe %q: not FAMILY/CASE", b.probe), "`lastgood probe` lists them")
 		}
-		b.p.families = []string{family}
+		b.p.families = []string{b.probe}
 		b.key = func(*snapshot.Snapshot) (snapshot.Key, error) {
 			return snapshot.Key{Kind: "bpf.probe", ID: b.probe}, nil
 		}

@@ -71,7 +71,6 @@ func (h *hookHost) write(t *testing.T, name, text string) {
 }
 
 func (h *hookHost) status(t *testing.T, of string, status int) {
-	t.Helper()
 	h.write(t, "status/"+of, strconv.Itoa(status)+"\n")
 }
 
@@ -114,7 +113,6 @@ func (h *hookHost) judged(releases ...string) []string {
 }
 
 func deployed(t *testing.T, name string) string {
-	t.Helper()
 	p, err := filepath.Abs("../../deploy/" + name)
 	if err != nil {
 		t.Fatal(err)

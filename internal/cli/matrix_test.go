@@ -243,6 +243,18 @@ func TestKernelsPage(t *testing.T) {
 	}
 }
 
+// TestNoKernelWarns: measuring a kernel must leave it as it was, untainted. A probe that
+// makes one warn has no place in the catalogue.
+func TestNoKernelWarns(t *testing.T) {
+	for _, s := range releases(t) {
+		for i := range s.Subjects {
+			if sub := &s.Subjects[i]; sub.Kind == "kernel.warning" {
+				t.Errorf("%s warned while %s was measured: %s", s.Identity.Kernel.Release, sub.ID, sub.Text("lines"))
+			}
+		}
+	}
+}
+
 func writeStep(b *strings.Builder, s kernelStep) {
 	fmt.Fprintf(b, "\n## %s → %s\n\n", s.from.Identity.Kernel.Release, s.to.Identity.Kernel.Release)
 	counts := map[string]int{}

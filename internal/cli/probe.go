@@ -17,9 +17,9 @@ import (
 
 func probeCommand() command {
 	return command{
-		name: "probe", args: "[FAMILY...]", summary: "measure BPF programs on this kernel",
+		name: "probe", args: "[FAMILY[/CASE]...]", summary: "measure BPF programs on this kernel",
 		long: `Measures the built-in BPF programs on the running kernel, or only the named families
-(the part of a program's name before the slash; census is the feature census), and
+or programs (FAMILY or FAMILY/CASE; census is the feature census), and
 prints a table. Nothing is compared and nothing is kept. The CSV output has veristat's
 columns.
 
@@ -75,17 +75,19 @@ func (s *session) printPrograms(snap *snapshot.Snapshot) error {
 	return s.printSnapshot("table", snap)
 }
 
-// choose keeps the steps of the named groups, of all where none is named.
+// choose keeps the steps of the named groups and those named one by one, all where none
+// is named.
 func choose(from []source.Source, host source.Host, groups []string) ([]source.Source, error) {
 	if len(groups) == 0 {
 		return from, nil
 	}
-	known := map[string]bool{}
+	known, cases := map[string]bool{}, map[string]bool{}
 	var out []source.Source
 	for _, src := range from {
 		steps := slices.DeleteFunc(src.Steps(host), func(st source.Step) bool {
-			known[st.Group] = true
-			return !slices.Contains(groups, st.Group)
+			one := st.Group + "/" + st.Name
+			known[st.Group], cases[one] = true, true
+			return !slices.Contains(groups, st.Group) && !slices.Contains(groups, one)
 		})
 		if len(steps) > 0 {
 			src.Steps = func(source.Host) []source.Step { return slices.Clone(steps) }
@@ -93,7 +95,7 @@ func choose(from []source.Source, host source.Host, groups []string) ([]source.S
 		}
 	}
 	for _, g := range groups {
-		if !known[g] {
+		if !known[g] && !cases[g] {
 			return nil, hinted(fmt.Errorf("no family %q", g), "the families are: %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 	}

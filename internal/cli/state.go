@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/user"
 	"strconv"
+	"strings"
 	"time"
 
 	"lastgood/internal/baseline"
@@ -89,7 +90,8 @@ type namedGuard struct {
 func (g namedGuard) Blocked() map[string]string {
 	blocked := g.Guard.Blocked()
 	for _, name := range g.named {
-		delete(blocked, name)
+		group, _, _ := strings.Cut(name, "/") // one case of a family is named with it
+		delete(blocked, group)
 	}
 	if len(g.named) > 0 {
 		delete(blocked, collect.AnyGroup)

@@ -21,7 +21,6 @@ import (
 
 // labFile writes a file into a folder of its own.
 func labFile(t *testing.T, name, text string) string {
-	t.Helper()
 	return writeAged(t, t.TempDir(), name, text, 0)
 }
 
@@ -244,7 +243,6 @@ func packed(t testing.TB, b []byte) []byte {
 }
 
 func packedSnapshot(t testing.TB, release, arch string) []byte {
-	t.Helper()
 	b, err := labSnapshot(release, arch).Encode()
 	if err != nil {
 		t.Fatal(err)
