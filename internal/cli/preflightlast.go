@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -35,7 +36,10 @@ func (s *session) keptPreflights() ([]*report.Report, error) {
 	var out []*report.Report
 	for _, b := range all {
 		r, err := report.Decode(b)
-		if err != nil || r.Preflight == nil {
+		if err == nil && r.Preflight == nil {
+			err = errors.New("it is not of a kernel that does not run")
+		}
+		if err != nil {
 			printError(s.env.Err, fmt.Errorf("read kept report: %w", err))
 			continue
 		}

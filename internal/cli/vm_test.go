@@ -17,8 +17,12 @@ import (
 	"lastgood/internal/snapshot"
 )
 
-// vmSuites offer the kernels of these tests, besides the machine's own.
-const vmSuites = "bullseye-security,bookworm,bookworm-security,trixie-backports"
+// vmSuites offer the kernels of these tests, besides the machine's own; bisectSuites those
+// of one build of 6.1 only.
+const (
+	vmSuites     = "bullseye-security,bookworm,bookworm-security,trixie-backports"
+	bisectSuites = "bookworm,bookworm-security"
+)
 
 // needVM skips where there is no QEMU or no Debian client, or fails where a VM is required.
 func needVM(t *testing.T) {
@@ -54,7 +58,11 @@ func candidates(t *testing.T, args ...string) (status int, stdout, stderr string
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
-	cmd := exec.CommandContext(ctx, staticBinary(t), append([]string{args[0], "--state-dir", state, "--suite", vmSuites}, args[1:]...)...)
+	suites := vmSuites
+	if args[0] == "bisect" {
+		suites = bisectSuites
+	}
+	cmd := exec.CommandContext(ctx, staticBinary(t), append([]string{args[0], "--state-dir", state, "--suite", suites}, args[1:]...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"lastgood/internal/kmod"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
 )
@@ -81,20 +82,20 @@ func (l *Lab) Measure(ctx context.Context, c Candidate, job Job, objects []strin
 	if err != nil {
 		return nil, err
 	}
+	modules, missing, err := kfuncModules(ctx, c.Modules, payload[:len(objects)])
+	if err != nil {
+		return nil, err
+	}
 	machine := *l.Machine
 	if why := l.noKVM(); why != "" && machine.Accel == vm.Auto {
 		machine.Accel = vm.TCG
 	}
-	key, err := l.key(c, job, payload, machine)
+	key, err := l.key(c, payload, modules, machine)
 	if err != nil {
 		return nil, err
 	}
 	if m := l.recall(key, c); m != nil {
 		return m, nil
-	}
-	modules, missing, err := kfuncModules(ctx, c.Modules, payload[:len(objects)])
-	if err != nil {
-		return nil, err
 	}
 	r, err := machine.Run(ctx, vm.Job{
 		Kernel: c.Image, Arch: c.Arch, Image: vm.Image{Init: l.Self, Modules: modules, Payload: payload},
@@ -106,7 +107,7 @@ func (l *Lab) Measure(ctx context.Context, c Candidate, job Job, objects []strin
 	if r.KVMGivenUp != "" {
 		l.giveUpKVM(r.KVMGivenUp)
 		machine.Accel = vm.TCG
-		if key, err = l.key(c, job, payload, machine); err != nil {
+		if key, err = l.key(c, payload, modules, machine); err != nil {
 			return nil, err
 		}
 	}
@@ -185,7 +186,7 @@ func (l *Lab) payload(job *Job, objects []string) ([]vm.File, error) {
 }
 
 // key names a measurement by everything that it depends on.
-func (l *Lab) key(c Candidate, job Job, payload []vm.File, m vm.Machine) (string, error) {
+func (l *Lab) key(c Candidate, payload []vm.File, modules []kmod.Module, m vm.Machine) (string, error) {
 	l.once.Do(func() { l.self, l.selfErr = digestFile(l.Self) })
 	if l.selfErr != nil {
 		return "", l.selfErr
@@ -195,9 +196,16 @@ func (l *Lab) key(c Candidate, job Job, payload []vm.File, m vm.Machine) (string
 		return "", err
 	}
 	h := sha256.New()
-	fmt.Fprintln(h, image, l.self, m.Accel, m.MemoryMiB, m.CPUs, c.Modules != "")
+	fmt.Fprintln(h, image, l.self, m.Accel, m.MemoryMiB, m.CPUs)
 	for _, f := range payload {
 		fmt.Fprintf(h, "%s %x\n", f.Path, sha256.Sum256(f.Data))
+	}
+	for _, mod := range modules {
+		sum, err := digestFile(mod.File)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, mod.Name, sum)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lastgood/internal/kmod"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
 )
@@ -26,7 +27,8 @@ func labFile(t *testing.T, name, text string) string {
 
 // keyInput is everything that a measurement depends on.
 type keyInput struct {
-	image, self, modules string
+	image, self string
+	module      string // text of the one module that is loaded, "" for none
 	objects              map[string]string // text by name
 	job                  Job
 	machine              vm.Machine
@@ -45,7 +47,11 @@ func keyOf(t *testing.T, in keyInput) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := l.key(Candidate{Image: labFile(t, "vmlinuz", in.image), Modules: in.modules}, in.job, payload, in.machine)
+	var modules []kmod.Module
+	if in.module != "" {
+		modules = []kmod.Module{{Name: "nf_conntrack", File: labFile(t, "nf_conntrack.ko", in.module)}}
+	}
+	key, err := l.key(Candidate{Image: labFile(t, "vmlinuz", in.image)}, payload, modules, in.machine)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,13 +60,12 @@ func keyOf(t *testing.T, in keyInput) string {
 
 func TestLabKey(t *testing.T) {
 	base := func() keyInput {
-		return keyInput{image: "kernel", self: "lastgood", modules: "/lib/modules/6.1.1", objects: map[string]string{"a.o": "a", "b.o": "b"},
+		return keyInput{image: "kernel", self: "lastgood", module: "module", objects: map[string]string{"a.o": "a", "b.o": "b"},
 			job:     Job{Families: []string{"tc"}, Budget: time.Second, Jobs: 1, NeedMiB: 64, MachineID: "m"},
 			machine: vm.Machine{Accel: vm.TCG, MemoryMiB: 768, CPUs: 2, Timeout: time.Minute}}
 	}
 	plain := base()
-	plain.modules = "/elsewhere" // neither where things lie nor patience matters
-	plain.machine.Timeout *= 2
+	plain.machine.Timeout *= 2 // patience does not matter, nor where things lie
 	keys := map[string]string{keyOf(t, base()): "the same"}
 	if _, ok := keys[keyOf(t, plain)]; !ok {
 		t.Error("the same has another key")
@@ -68,7 +73,8 @@ func TestLabKey(t *testing.T) {
 	for what, change := range map[string]func(*keyInput){
 		"image":                func(in *keyInput) { in.image = "kernel2" },
 		"lastgood":             func(in *keyInput) { in.self = "lastgood2" },
-		"no modules":           func(in *keyInput) { in.modules = "" },
+		"no modules":           func(in *keyInput) { in.module = "" },
+		"another module":       func(in *keyInput) { in.module = "module2" },
 		"an object's text":     func(in *keyInput) { in.objects["a.o"] = "c" },
 		"an object's name":     func(in *keyInput) { delete(in.objects, "b.o"); in.objects["c.o"] = "b" },
 		"exchanged objects":    func(in *keyInput) { in.objects = map[string]string{"a.o": "b", "b.o": "a"} },
@@ -97,7 +103,7 @@ func TestLabKeyWantsItsFiles(t *testing.T) {
 	here, gone := labFile(t, "here", "x"), filepath.Join(t.TempDir(), "gone")
 	for _, c := range []struct{ self, image string }{{here, gone}, {gone, here}} {
 		l := &Lab{Self: c.self}
-		if key, err := l.key(Candidate{Image: c.image}, Job{}, nil, vm.Machine{}); !errors.Is(err, os.ErrNotExist) || key != "" {
+		if key, err := l.key(Candidate{Image: c.image}, nil, nil, vm.Machine{}); !errors.Is(err, os.ErrNotExist) || key != "" {
 			t.Errorf("%+v: %q, %v", c, key, err)
 		}
 	}

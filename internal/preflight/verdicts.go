@@ -28,6 +28,9 @@ func (v Verdicts) Keep(release string, report []byte) error {
 	if !fileRelease.MatchString(release) {
 		return fmt.Errorf("keep report: %q is no kernel release", release)
 	}
+	if len(report) > maxVerdict {
+		return fmt.Errorf("keep report on %s: %d bytes are more than %d", release, len(report), maxVerdict)
+	}
 	if err := writeAtomic(v.Dir, release+".json", report); err != nil {
 		return fmt.Errorf("keep report: %w", err)
 	}
