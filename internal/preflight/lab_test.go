@@ -28,10 +28,10 @@ func labFile(t *testing.T, name, text string) string {
 // keyInput is everything that a measurement depends on.
 type keyInput struct {
 	image, self string
-	module      string // text of the one module that is loaded, "" for none
-	objects              map[string]string // text by name
-	job                  Job
-	machine              vm.Machine
+	module      string            // text of the one module that is loaded, "" for none
+	objects     map[string]string // text by name
+	job         Job
+	machine     vm.Machine
 }
 
 // keyOf is the key that a new Lab gives, with all files in folders of their own.
