@@ -75,8 +75,10 @@ func (r reading) String() string {
 	switch {
 	case !r.told:
 		return "cannot tell: " + r.why
+	case r.verdict != "accepted" && r.cause != "":
+		return r.verdict + ": " + r.cause
 	case r.verdict != "accepted":
-		return strings.TrimSpace(r.verdict + " " + r.cause)
+		return r.verdict
 	case !r.has:
 		return r.verdict
 	}

@@ -363,6 +363,9 @@ func preflightSummary(rep *report.Report) string {
 		}
 		return text + counted(rep, ", but for ")
 	case snapshot.Regressed:
+		if !rep.Preflight.Tested {
+			return "what was read speaks against booting " + rep.Preflight.Kernel + counted(rep, ": ")
+		}
 		return rep.Preflight.Kernel + " is worse for this host than what it is compared with" + counted(rep, ": ")
 	case snapshot.Invalid:
 		return "this is not what was to be tested: " + strings.Join(rep.Notes, "; ")
