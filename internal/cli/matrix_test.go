@@ -43,6 +43,7 @@ var static = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	shared = append(shared, dir)
 	name := filepath.Join(dir, "lastgood")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", name, "lastgood/cmd/lastgood")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -20,11 +20,26 @@ import (
 // The scripts run the command as a process of its own, which starts its measuring
 // child as the installed binary does.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(cleaned{m}, map[string]func(){
 		"lastgood":    func() { os.Exit(Main(os.Args[1:], OS())) },
 		"without-bpf": withoutBPF,
 	})
 }
+
+// cleaned removes what the tests of one process share, when all of them are over.
+type cleaned struct{ *testing.M }
+
+func (c cleaned) Run() int {
+	defer func() {
+		for _, dir := range shared {
+			os.RemoveAll(dir)
+		}
+	}()
+	return c.M.Run()
+}
+
+// shared are the folders to remove.
+var shared []string
 
 // withoutBPF runs a command under a seccomp filter that answers EPERM to bpf(2), as
 // container runtimes' default filters do.

@@ -46,6 +46,7 @@ var vmState = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	shared = append(shared, dir)
 	return dir, os.Chmod(dir, 0o755)
 })
 
