@@ -96,6 +96,29 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestEmulatorsBreakpoint: a guest that died of the emulator's race is run again with
+// one CPU, and one that dies of a breakpoint by itself is not saved by that.
+func TestEmulatorsBreakpoint(t *testing.T) {
+	const dies = "console 'Oops: int3: 0000 [#1] SMP NOPTI'; console 'Kernel panic - not syncing: Fatal exception in interrupt'; exit 0"
+	fakeQEMU(t, `case "$*" in *"-smp 2"*) `+dies+`;; *) cat $answer > /proc/self/fd/6;; esac`)
+	r, err := quick().Run(t.Context(), fakeJob(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Outcome != Done || len(r.Results) != 1 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "one CPU") {
+		t.Errorf("%s: %q, %d results, notes %q", r.Outcome, r.Why, len(r.Results), r.Notes)
+	}
+	fakeQEMU(t, dies)
+	r, err = quick().Run(t.Context(), fakeJob(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Outcome != Panicked {
+		t.Errorf("%s: %q", r.Outcome, r.Why)
+	}
+	nothingLeft(t)
+}
+
 // nothingLeft asserts that no process of ours is alive.
 func nothingLeft(t *testing.T) {
 	t.Helper()
