@@ -127,7 +127,7 @@ func (j *judge) pairs(deltas []snapshot.Delta) []*pair {
 }
 
 func watchesLevels(k *snapshot.Kind) bool {
-	return slices.ContainsFunc(k.Rules, func(r snapshot.Rule) bool { return r.On == snapshot.OnAbove })
+	return slices.ContainsFunc(k.Rules, func(r snapshot.Rule) bool { return r.On == snapshot.OnAbove || spreadOf(k, &r) != "" })
 }
 
 // judgePair tries every rule of the pair's kind and keeps the worst finding of each topic.

@@ -43,6 +43,9 @@ func fires(r *snapshot.Rule, p *pair) bool {
 	case snapshot.OnHeadroom:
 		return headroomSpent(r, p)
 	}
+	if spread := spreadOf(p.kind, r); spread != "" {
+		return outgrew(r, p, spread)
+	}
 	d := p.attrs[r.Attr]
 	if d == nil || d.Change != snapshot.Changed {
 		return false
@@ -81,6 +84,34 @@ func grew(r *snapshot.Rule, d *snapshot.Delta) bool {
 	old, ok1 := d.Old.Number()
 	new, ok2 := d.New.Number()
 	return ok1 && ok2 && new >= old*r.Ratio && new-old >= r.Floor && new > old
+}
+
+// spreadOf names the attribute with the spread of what a growth rule is about, "" where
+// that is not sampled.
+func spreadOf(k *snapshot.Kind, r *snapshot.Rule) string {
+	if r.On != snapshot.OnGrowth {
+		return ""
+	}
+	decl, _ := k.Attr(r.Attr)
+	return decl.SpreadAttr
+}
+
+// outgrew reports whether a sampled value grew by more than its noise. Where either
+// spread is not known, it cannot be told from noise; on one kernel build, configured
+// alike, it says nothing of the kernel.
+func outgrew(r *snapshot.Rule, p *pair, spread string) bool {
+	if p.old == nil || p.new == nil || p.same {
+		return false
+	}
+	d := snapshot.Delta{Old: p.old.Attrs[r.Attr], New: p.new.Attrs[r.Attr]}
+	was, ok1 := p.old.Attrs[spread].Number()
+	is, ok2 := p.new.Attrs[spread].Number()
+	if !ok1 || !ok2 || !grew(r, &d) {
+		return false
+	}
+	old, _ := d.Old.Number()
+	new, _ := d.New.Number()
+	return new-old > was+is
 }
 
 // direction is +1 where the change is for the better, -1 for the worse, and 0

@@ -55,7 +55,10 @@ type Attr struct {
 	// LimitAttr names the attribute that bears this one's limit; Limit is a fixed one. Zero values: none.
 	LimitAttr string
 	Limit     float64
-	Doc       string
+	// SpreadAttr names the attribute that says how far the samples of a sampled one lay
+	// apart. With it OnGrowth may judge it: a growth within both sides' spreads is noise.
+	SpreadAttr string
+	Doc        string
 }
 
 // Kind declares a class of subjects: what is known about their attributes, and
@@ -93,7 +96,9 @@ const (
 	OnChanged Trigger = "changed"
 	OnWorse   Trigger = "worse"
 	OnBetter  Trigger = "better"
-	// OnGrowth fires when Attr grew to Ratio times the old value or more, by Floor or more.
+	// OnGrowth fires when Attr grew to Ratio times the old value or more, by Floor or more;
+	// of a sampled one that has a SpreadAttr, when it also grew by more than both spreads
+	// together, and only from one kernel build or configuration to another.
 	OnGrowth Trigger = "growth"
 	// OnHeadroom fires when less than Share of the limit is left and more was left before.
 	OnHeadroom Trigger = "headroom"
@@ -168,6 +173,9 @@ func checkKind(k *Kind) error {
 	for _, a := range k.Attrs {
 		if a.LimitAttr != "" && !seen[a.LimitAttr] {
 			return fmt.Errorf("attribute %s: limit %s is not declared", a.Name, a.LimitAttr)
+		}
+		if a.SpreadAttr != "" && (!seen[a.SpreadAttr] || a.Noise != Sampled) {
+			return fmt.Errorf("attribute %s: spread %s is not declared, or the attribute is not sampled", a.Name, a.SpreadAttr)
 		}
 	}
 	for _, r := range k.Rules {
