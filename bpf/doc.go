@@ -1,9 +1,11 @@
 // Package bpf holds the BPF programs that lastgood ships as compiled objects, with
 // the Go code bpf2go makes of them.
 //
-// They are one datapath, the kind of program a network agent attaches to every
-// interface, in three sizes: small, medium and large. The source is
-// datapath.bpf.c and headers; headers/limits.h says what a larger one does more.
+// One is a datapath, the kind of program a network agent attaches to every
+// interface; the others stand on their own: a parser of HTTP, an unwinder of user
+// stacks, a walker of directory entries and a filter of system calls. Each comes in
+// three sizes: small, medium and large. headers/limits.h says what a larger datapath
+// does more, the head of each other source what that one does.
 // The objects need nothing newer than Linux 5.10 and no BTF of the kernel.
 package bpf
 
