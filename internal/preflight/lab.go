@@ -86,6 +86,9 @@ func (l *Lab) Measure(ctx context.Context, c Candidate, job Job, objects []strin
 	if err != nil {
 		return nil, err
 	}
+	if modules, err = withAttachModules(ctx, c.Modules, modules); err != nil {
+		return nil, err
+	}
 	machine := *l.Machine
 	if why := l.noKVM(); why != "" && machine.Accel == vm.Auto {
 		machine.Accel = vm.TCG
