@@ -63,8 +63,12 @@ func attaching(group string, cases ...attachCase) []attachCase {
 	return cases
 }
 
+// AttachSource is the name of the source of attached programs. In a VM it wants the
+// candidate's modules.
+const AttachSource = "bpf_attach"
+
 var _ = catalogue.Add(source.Source{
-	Name:  "bpf_attach",
+	Name: AttachSource, Tier: source.Boot,
 	Doc:   "Attached programs.\nAttaches small programs in a private network namespace and cgroup and looks whether they do what they are for.",
 	Kinds: []snapshot.Kind{attachDeclaration},
 	Steps: attachSteps,

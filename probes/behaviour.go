@@ -108,7 +108,7 @@ func Behaviours() []Behaviour {
 }
 
 var _ = catalogue.Add(source.Source{
-	Name: "bpf_behaviour",
+	Name: "bpf_behaviour", Tier: source.Boot,
 	Doc: "Results of built-in programs.\nRuns small programs on packets of their own and compares what each instruction, helper and map does " +
 		"with what it is defined to do. Nothing is attached.",
 	Kinds: []snapshot.Kind{behaviourKind},

@@ -14,9 +14,19 @@ const (
 	featNotRefused = "helpers_not_refused"
 	featUnclear    = "helpers_unclear"
 	featEvidence   = "evidence"
+	featUse        = "use"
+)
+
+// Values of the attribute use.
+const (
+	useCommon = "common"
+	useSeldom = "seldom"
 )
 
 const featureKind = "bpf.feature"
+
+// topicHelpers gathers the rules on the helpers of a program type.
+const topicHelpers = "helpers"
 
 // censusGroup is what the crash guard keeps the census by: it is one short burst
 // of loads of a few instructions each, none near any limit.
@@ -40,6 +50,7 @@ var featureDeclaration = snapshot.Kind{
 			"It said yes to those that are not in helpers_unclear as well. Not asked: " + notAskedList()},
 		{Name: featUnclear, Better: snapshot.LowerBetter, Doc: "helpers that the kernel neither allowed nor refused when they were called the way feature probes of common loaders call them: " +
 			"as the first instruction, with the context as the first argument"},
+		{Name: featUse, Noise: snapshot.Evidence, Doc: "of a program type with helpers of its own, whether programs of it are common or seldom seen"},
 		{Name: featEvidence, Noise: snapshot.Evidence, Doc: "what the kernel said, alike lines counted"},
 	},
 	Rules: []snapshot.Rule{{
@@ -52,7 +63,11 @@ var featureDeclaration = snapshot.Kind{
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name} is available now",
 	}, {
-		Code: "helper-lost", On: snapshot.OnWorse, Attr: featNotRefused,
+		Code: "helper-lost-seldom", On: snapshot.OnWorse, Attr: featNotRefused, Where: map[string]string{featUse: useSeldom}, Topic: topicHelpers,
+		Severity: snapshot.Info, Class: snapshot.ClassKernel,
+		Message: "{name} may no longer call {lost}; programs of this type are seldom seen",
+	}, {
+		Code: "helper-lost", On: snapshot.OnWorse, Attr: featNotRefused, Where: map[string]string{featUse: useCommon}, Topic: topicHelpers,
 		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
 		Message: "{name} may no longer call {lost}",
 		Hint:    "programs of this type that call it are rejected on this kernel; lockdown=confidentiality takes the bpf_probe_read helpers away",

@@ -55,6 +55,10 @@ func (p *progType) subject(c *censor) snapshot.Subject {
 	case try.BTFID != 0 && p.typ != ebpf.StructOps && releaseBefore(c.release(), quickTargets):
 		s.Set(featEvidence, snapshot.Text("helpers were not asked: before 6.2 each load of this type takes the kernel 20 ms"))
 	default:
+		s.Set(featUse, snapshot.Text(useCommon))
+		if p.seldom {
+			s.Set(featUse, snapshot.Text(useSeldom))
+		}
 		return p.helpers(c, s, try)
 	}
 	return s

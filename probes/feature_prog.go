@@ -21,6 +21,9 @@ type progType struct {
 	understood string
 	// noHelpers: its helpers are another type's.
 	noHelpers bool
+	// seldom: hardly any program in use is of this type. What it may no longer call is
+	// worth a remark, not an alarm on every host.
+	seldom bool
 }
 
 func (p *progType) id() string { return "prog/" + p.name }
@@ -63,19 +66,19 @@ var progTypes = []progType{
 	{name: "perf_event", typ: ebpf.PerfEvent},
 	{name: "cgroup_skb", typ: ebpf.CGroupSKB},
 	{name: "cgroup_sock", typ: ebpf.CGroupSock},
-	{name: "lwt_in", typ: ebpf.LWTIn},
-	{name: "lwt_out", typ: ebpf.LWTOut},
-	{name: "lwt_xmit", typ: ebpf.LWTXmit},
+	{name: "lwt_in", typ: ebpf.LWTIn, seldom: true},
+	{name: "lwt_out", typ: ebpf.LWTOut, seldom: true},
+	{name: "lwt_xmit", typ: ebpf.LWTXmit, seldom: true},
 	{name: "sock_ops", typ: ebpf.SockOps},
 	{name: "sk_skb", typ: ebpf.SkSKB},
 	{name: "cgroup_device", typ: ebpf.CGroupDevice},
 	{name: "sk_msg", typ: ebpf.SkMsg},
 	{name: "raw_tracepoint", typ: ebpf.RawTracepoint},
 	{name: "cgroup_sock_addr", typ: ebpf.CGroupSockAddr, attach: ebpf.AttachCGroupInet4Connect},
-	{name: "lwt_seg6local", typ: ebpf.LWTSeg6Local},
-	{name: "lirc_mode2", typ: ebpf.LircMode2},
+	{name: "lwt_seg6local", typ: ebpf.LWTSeg6Local, seldom: true},
+	{name: "lirc_mode2", typ: ebpf.LircMode2, seldom: true},
 	{name: "sk_reuseport", typ: ebpf.SkReuseport},
-	{name: "flow_dissector", typ: ebpf.FlowDissector},
+	{name: "flow_dissector", typ: ebpf.FlowDissector, seldom: true},
 	{name: "cgroup_sysctl", typ: ebpf.CGroupSysctl},
 	{name: "raw_tracepoint_writable", typ: ebpf.RawTracepointWritable, noHelpers: true},
 	{name: "cgroup_sockopt", typ: ebpf.CGroupSockopt, attach: ebpf.AttachCGroupGetsockopt},

@@ -67,7 +67,11 @@ var sameProgram = []string{"program"}
 var sameVerdict = []string{"program", "verdict"}
 
 // shapeLimit confines a rule to the families that stand on both sides of a limit.
-var shapeLimit = map[string]string{"shape": string(Limit)}
+var (
+	shapeLimit = map[string]string{"shape": string(Limit)}
+	// shapeDatapath confines one to whole programs.
+	shapeDatapath = map[string]string{"shape": string(Datapath)}
+)
 
 // probeRules are the defaults for built-in programs. Counters are exact, so the
 // floors are there for what a difference means, not for noise.
@@ -79,10 +83,14 @@ var probeRules = []snapshot.Rule{
 	{Code: "limit-raised", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"rejected"}, To: []string{"accepted"}, Where: shapeLimit, Unless: sameProgram, Topic: topicVerdict,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name}: one of the kernel's limits is higher now, what was beyond it is accepted"},
-	{Code: "probe-rejected", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"accepted"}, To: []string{"rejected"}, Unless: sameProgram, Topic: topicVerdict,
+	{Code: "datapath-rejected", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"accepted"}, To: []string{"rejected"}, Where: shapeDatapath, Unless: sameProgram, Topic: topicVerdict,
 		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
+		Message: "{name}, a whole program as agents have them, is refused now and was accepted: {attr:cause}",
+		Hint:    "agents with programs like it will not start on this kernel: test yours before you go on"},
+	{Code: "probe-rejected", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"accepted"}, To: []string{"rejected"}, Unless: sameProgram, Topic: topicVerdict,
+		Severity: snapshot.Warning, Class: snapshot.ClassKernel,
 		Message: "{name} is refused now and was accepted: {attr:cause}",
-		Hint:    "programs built like it will not load on this kernel"},
+		Hint:    "programs that do the same will not load on this kernel: see whether yours are among them"},
 	{Code: "probe-accepted", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"rejected"}, To: []string{"accepted"}, Unless: sameProgram, Topic: topicVerdict,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,
 		Message: "{name} is accepted now and was refused"},

@@ -30,7 +30,7 @@ func TestRules(t *testing.T) {
 		{"a datapath doubles", probe("datapath", "accepted", 21_000), probe("datapath", "accepted", 45_000), []string{"critical insns-doubled"}},
 		{"a datapath grows", probe("datapath", "accepted", 21_000), probe("datapath", "accepted", 28_000), []string{"warning insns-grew"}},
 		{"a datapath comes near the limit", probe("datapath", "accepted", 700_000), probe("datapath", "accepted", 810_000), []string{"critical headroom-low"}},
-		{"a shape is refused", probe("merge", "accepted", 300), probe("merge", "rejected", 20), []string{"critical probe-rejected"}},
+		{"a shape is refused", probe("merge", "accepted", 300), probe("merge", "rejected", 20), []string{"warning probe-rejected"}},
 		{"a shape is accepted", probe("merge", "rejected", 20), probe("merge", "accepted", 300), []string{"info probe-accepted"}},
 		{"a dear shape is accepted", probe("merge", "rejected", 20), probe("merge", "accepted", 30_000), []string{"info probe-accepted"}},
 		{"a limit shrinks", probe("limit", "accepted", 20), probe("limit", "rejected", 20), []string{"critical limit-shrunk"}},

@@ -68,7 +68,7 @@ func Speeds() []Speed {
 }
 
 var _ = catalogue.Add(source.Source{
-	Name: "bpf_speed",
+	Name: "bpf_speed", Tier: source.Native,
 	Doc: "Speed of built-in programs.\nTimes hot operations of real programs on packets of their own: lookups, calls, packet rewrites. " +
 		"Nothing is attached.",
 	Kinds: []snapshot.Kind{speedKind},

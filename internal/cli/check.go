@@ -68,7 +68,7 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 	if err != nil {
 		return exitIncomplete, err
 	}
-	snap, err := s.collect(ctx, "check", sources(), s.guard, "")
+	snap, err := s.collect(ctx, "check", usual(), s.guard, "")
 	if err != nil {
 		return exitIncomplete, err
 	}

@@ -81,7 +81,7 @@ func (s *session) guestJob(ctx context.Context, g *vm.Guest) error {
 func (s *session) measuring(payload string, job preflight.Job) ([]source.Source, error) {
 	var from []source.Source
 	if !job.ObjectsOnly {
-		chosen, err := choose(probes.Sources(), s.host(), job.Families)
+		chosen, err := choose(inVM(probes.Sources(), job), s.host(), job.Families)
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +91,20 @@ func (s *session) measuring(payload string, job preflight.Job) ([]source.Source,
 		from = append(from, probes.Objects(inFolder(payload, job.Objects)))
 	}
 	return slices.Concat(boot.Sources(), from), nil
+}
+
+// inVM leaves out what says nothing there, or takes too long for a quick look.
+func inVM(all []source.Source, job preflight.Job) []source.Source {
+	tiers := []source.Tier{source.Gate}
+	if !job.Quick || len(job.Families) > 0 {
+		tiers = append(tiers, source.Boot)
+	}
+	if job.Thorough {
+		tiers = append(tiers, source.Thorough)
+	}
+	return slices.DeleteFunc(source.UpTo(all, tiers...), func(s source.Source) bool {
+		return s.Name == probes.AttachSource && !job.Modules
+	})
 }
 
 func inFolder(dir string, names []string) []string {

@@ -110,6 +110,7 @@ func measureForMatrix(ctx context.Context, p *preflighter, k kernels.Kernel, nam
 	if err != nil {
 		return err
 	}
+	k.Modules = "" // programs are attached through them, and the archive has dropped some
 	m, err := p.measure(ctx, k)
 	if err != nil {
 		return err

@@ -45,6 +45,7 @@ The exit status is the verdict, of several kernels the worst:
 			p.flags(f)
 			f.BoolVar(&p.all, "all-candidates", false, "every kernel that is installed or offered, those that cannot be tested among them")
 			f.StringVar(&p.failOn, "fail-on", "", "least severity that fails: critical or warning (default: of the configuration, critical)")
+			f.BoolVar(&p.quick, "quick", false, "only the programs whose counters are compared: no test runs, attachment or breaking points")
 			f.BoolVar(&p.noVM, "no-vm", false, "read only, and run nothing")
 			f.StringSliceVar(&p.flavours, "flavour", nil, "with --all-candidates: test kernels of this flavour too (cloud-amd64, rt-amd64; * is all); may be given again")
 			f.BoolVar(&p.older, "older", false, "with --all-candidates: test kernels older than the running one too")
@@ -66,6 +67,8 @@ type preflighter struct {
 	all      bool
 	noVM     bool
 	last     bool
+	quick    bool
+	thorough bool
 	flavours []string
 	older    bool
 
@@ -240,7 +243,7 @@ func (p *preflighter) measureOnly(ctx context.Context, k kernels.Kernel, objects
 	if p.s.budgetGiven {
 		budget = p.s.budget
 	}
-	job := preflight.Job{Families: p.families, ObjectsOnly: objects, Budget: budget, Jobs: p.lab.Machine.CPUs, NeedMiB: needMiB, MachineID: guestMachineID}
+	job := preflight.Job{Families: p.families, ObjectsOnly: objects, Quick: p.quick, Thorough: p.thorough, Budget: budget, Jobs: p.lab.Machine.CPUs, NeedMiB: needMiB, MachineID: guestMachineID}
 	return p.lab.Measure(ctx, preflight.Candidate{Release: k.Release, Arch: k.Arch, Image: k.Image, Modules: k.Modules}, job, p.objects,
 		func(line string) { p.bar.show(k.Release, line) })
 }

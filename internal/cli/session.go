@@ -107,6 +107,11 @@ func sources() []source.Source {
 	return slices.Concat(boot.Sources(), hw.Sources(), probes.Sources())
 }
 
+// usual is what is looked at where nobody asks for more.
+func usual() []source.Source {
+	return source.UpTo(sources(), source.Gate, source.Boot, source.Native)
+}
+
 // kinds is everything that is declared about it.
 func kinds() (snapshot.Kinds, error) {
 	declared := collect.Kinds()

@@ -13,7 +13,13 @@ type Job struct {
 	Objects []string `json:"objects,omitempty"`
 	// ObjectsOnly leaves the built-in catalogue out.
 	ObjectsOnly bool          `json:"objects_only,omitempty"`
-	Budget      time.Duration `json:"budget"`
+	// Quick leaves out what takes seconds in an emulated machine, Thorough adds the
+	// breaking points.
+	Quick    bool `json:"quick,omitempty"`
+	Thorough bool `json:"thorough,omitempty"`
+	// Modules says that those that programs are attached through are at hand.
+	Modules bool          `json:"modules,omitempty"`
+	Budget  time.Duration `json:"budget"`
 	Jobs        int           `json:"jobs"`
 	// NeedMiB is how much free memory a guest must have, for what is refused for
 	// want of memory says nothing about a kernel.

@@ -78,6 +78,7 @@ const maxSnapshot = 64 << 20
 // Measure boots the candidate and has it do the job, or gives what it did before.
 // The objects are paths on this host; their base names must differ.
 func (l *Lab) Measure(ctx context.Context, c Candidate, job Job, objects []string, progress func(string)) (*Measured, error) {
+	job.Modules = c.Modules != ""
 	payload, err := l.payload(&job, objects)
 	if err != nil {
 		return nil, err

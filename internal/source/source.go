@@ -26,11 +26,27 @@ type Host struct {
 	Boot, Build string
 }
 
+// Tier says where a source is worth its time.
+type Tier int
+
+const (
+	Gate     Tier = iota // everywhere: exact, and cheap in an emulated machine too
+	Boot                 // at every boot, and in a VM where time is not short: it takes seconds there
+	Native               // at every boot, and never in a VM, whose answer would be the emulator's
+	Thorough             // only where it is asked for
+)
+
+// UpTo leaves out the sources whose tier is not among those given.
+func UpTo(all []Source, tiers ...Tier) []Source {
+	return slices.DeleteFunc(slices.Clone(all), func(s Source) bool { return !slices.Contains(tiers, s.Tier) })
+}
+
 // Source reads subjects of its kinds. It sets exactly one of Read and Steps.
 type Source struct {
 	Name  string // snake_case, for ever
 	Doc   string // the first line is a title
 	Kinds []snapshot.Kind
+	Tier  Tier
 	// Read looks at files, system calls and netlink answers, in this process.
 	// It returns what it could read together with why the rest could not be.
 	Read func(context.Context, Host) ([]snapshot.Subject, error)
