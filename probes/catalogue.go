@@ -68,6 +68,9 @@ type Case struct {
 	// walked once for every path that is not merged.
 	Behind int
 	Build  func() (Program, error)
+	// Grow makes it the first of a row, of which the breaking point is looked for; nil
+	// where it has no size, or where its family has another case for that.
+	Grow *Growth
 }
 
 // Program is a program with the maps that it refers to by name.

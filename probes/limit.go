@@ -19,6 +19,18 @@ type limitCase struct {
 	typ       ebpf.ProgramType // a packet classifier where it is not given
 	ins       func() asm.Instructions
 	maps      func() map[string]*ebpf.MapSpec
+	grow      *Growth
+}
+
+// limitGrowth is a row of packet classifiers.
+func limitGrowth(parameter string, from, to int, ins func(n int) asm.Instructions, maps func(n int) map[string]*ebpf.MapSpec) *Growth {
+	return &Growth{Parameter: parameter, From: from, To: to, Build: func(n int) (Program, error) {
+		side := limitCase{ins: func() asm.Instructions { return ins(n) }}
+		if maps != nil {
+			side.maps = func() map[string]*ebpf.MapSpec { return maps(n) }
+		}
+		return side.build()
+	}}
 }
 
 // limitFamily makes a family of limit probes. They come near a limit of the
@@ -26,7 +38,7 @@ type limitCase struct {
 func limitFamily(name, doc, rests, since string, sides ...limitCase) Family {
 	f := Family{Name: name, Shape: Limit, Doc: doc, Rests: rests, Since: since}
 	for _, s := range sides {
-		f.Cases = append(f.Cases, Case{Name: s.name, Doc: s.doc, Cost: max(s.cost, deductionCost), Risky: true, Build: s.build})
+		f.Cases = append(f.Cases, Case{Name: s.name, Doc: s.doc, Cost: max(s.cost, deductionCost), Risky: true, Build: s.build, Grow: s.grow})
 	}
 	return f
 }

@@ -13,7 +13,8 @@ Each function of a chain of calls is a frame. Where the limit is lower, programs
 are refused.`,
 	"MAX_CALL_FRAMES (include/linux/bpf_verifier.h), 8",
 	"4.16",
-	limitCase{name: "within", doc: "8 frames", ins: func() asm.Instructions { return chain(8, 0) }},
+	limitCase{name: "within", doc: "8 frames", ins: func() asm.Instructions { return chain(8, 0) },
+		grow: limitGrowth("frames", 2, 64, func(n int) asm.Instructions { return chain(n, 0) }, nil)},
 	limitCase{name: "beyond", doc: "9 frames", ins: func() asm.Instructions { return chain(9, 0) }},
 ))
 
@@ -23,7 +24,8 @@ The program itself counts, and so do functions that are called back. Where the l
 small functions are refused.`,
 	"BPF_MAX_SUBPROGS (include/linux/bpf_verifier.h), 256",
 	"4.16",
-	limitCase{name: "within", doc: "256 functions", cost: 3 * time.Millisecond, ins: func() asm.Instructions { return functions(256) }},
+	limitCase{name: "within", doc: "256 functions", cost: 3 * time.Millisecond, ins: func() asm.Instructions { return functions(256) },
+		grow: limitGrowth("functions", 2, 2048, functions, nil)},
 	limitCase{name: "beyond", doc: "257 functions", cost: time.Millisecond, ins: func() asm.Instructions { return functions(257) }},
 ))
 

@@ -12,7 +12,8 @@ A loop of a known number of rounds is walked round by round, to exactly the limi
 that nearly all large programs meet first: where it is lower, everything that came near it is refused.`,
 	"BPF_COMPLEXITY_LIMIT_INSNS, 1,000,000 since 5.2 (c04c0d2b968a)",
 	"5.3",
-	limitCase{name: "within", doc: "1,000,000 insns walked", cost: 200 * time.Millisecond, ins: func() asm.Instructions { return walk(1_000_000) }},
+	limitCase{name: "within", doc: "1,000,000 insns walked", cost: 200 * time.Millisecond, ins: func() asm.Instructions { return walk(1_000_000) },
+		grow: limitGrowth("thousands of insns walked", 10, 4000, func(n int) asm.Instructions { return walk(1000 * n) }, nil)},
 	limitCase{name: "beyond", doc: "1,000,001 insns walked", cost: 200 * time.Millisecond, ins: func() asm.Instructions { return walk(1_000_001) }},
 ))
 

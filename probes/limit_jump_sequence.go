@@ -13,7 +13,8 @@ as large switches and unrolled loops are, needs room for all of them. Where the 
 refused.`,
 	"BPF_COMPLEXITY_LIMIT_JMP_SEQ, 8192 since 4.20 (ceefbc96fa5c)",
 	"5.2",
-	limitCase{name: "within", doc: "8192 branches in a row", cost: 30 * time.Millisecond, ins: func() asm.Instructions { return branches(8192) }},
+	limitCase{name: "within", doc: "8192 branches in a row", cost: 30 * time.Millisecond, ins: func() asm.Instructions { return branches(8192) },
+		grow: limitGrowth("branches in a row", 2, 32_000, branches, nil)},
 	limitCase{name: "beyond", doc: "8193 branches in a row", cost: 30 * time.Millisecond, ins: func() asm.Instructions { return branches(8193) }},
 ))
 

@@ -14,7 +14,8 @@ Each map that the program refers to counts once, those that hold its constants a
 programs with many maps (Cilium's, profilers') are refused.`,
 	"MAX_USED_MAPS (include/linux/bpf_verifier.h), 64",
 	"",
-	limitCase{name: "within", doc: "64 maps", cost: 6 * time.Millisecond, ins: func() asm.Instructions { return useMaps(64) }, maps: func() map[string]*ebpf.MapSpec { return manyMaps(64) }},
+	limitCase{name: "within", doc: "64 maps", cost: 6 * time.Millisecond, ins: func() asm.Instructions { return useMaps(64) }, maps: func() map[string]*ebpf.MapSpec { return manyMaps(64) },
+		grow: limitGrowth("maps", 2, 256, useMaps, manyMaps)},
 	limitCase{name: "beyond", doc: "65 maps", cost: 6 * time.Millisecond, ins: func() asm.Instructions { return useMaps(65) }, maps: func() map[string]*ebpf.MapSpec { return manyMaps(65) }},
 ))
 

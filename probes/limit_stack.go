@@ -11,7 +11,8 @@ A program that keeps a large struct or a path name on its stack comes near it. W
 are refused.`,
 	"MAX_BPF_STACK (include/linux/filter.h), 512",
 	"",
-	limitCase{name: "within", doc: "512 bytes", ins: func() asm.Instructions { return chain(1, 512) }},
+	limitCase{name: "within", doc: "512 bytes", ins: func() asm.Instructions { return chain(1, 512) },
+		grow: limitGrowth("8-byte slots of stack", 2, 1024, func(n int) asm.Instructions { return chain(1, 8*n) }, nil)},
 	limitCase{name: "beyond", doc: "520 bytes", ins: func() asm.Instructions { return chain(1, 520) }},
 ))
 
@@ -21,7 +22,8 @@ The stacks of a chain of calls are added up, each rounded. Tracing programs may 
 instead, and then only each function's own counts. Where the limit is lower programs built of functions are refused.`,
 	"check_max_stack_depth() in kernel/bpf/verifier.c; private stack, 6.13 (a76ab5731e32)",
 	"4.16",
-	limitCase{name: "within", doc: "two functions of 256 bytes", ins: func() asm.Instructions { return chain(2, 256) }},
+	limitCase{name: "within", doc: "two functions of 256 bytes", ins: func() asm.Instructions { return chain(2, 256) },
+		grow: limitGrowth("8-byte slots of stack in each of two functions", 2, 1024, func(n int) asm.Instructions { return chain(2, 8*n) }, nil)},
 	limitCase{name: "beyond", doc: "two functions of 264 bytes", ins: func() asm.Instructions { return chain(2, 264) }},
 	limitCase{name: "tracing_within", doc: "two functions of 256 bytes in a tracing program", typ: ebpf.Kprobe, ins: func() asm.Instructions { return chain(2, 256) }},
 	limitCase{name: "tracing_beyond", doc: "two functions of 264 bytes in a tracing program: accepted with a private stack", typ: ebpf.Kprobe, ins: func() asm.Instructions { return chain(2, 264) }},

@@ -39,6 +39,24 @@ type merge struct {
 	// branches is how many there are, where it is not mergeDiamonds: for arms that
 	// branch themselves.
 	branches int
+	// grows: its breaking point is looked for, by the number of branches.
+	grows bool
+}
+
+// maxBranches is where the stack ends: each branch has a slot of 8 bytes of the 512,
+// and what the arms leave may need some more.
+const maxBranches = 56
+
+// growth is the row of the same probe with more and more branches.
+func (m *merge) growth() *Growth {
+	if !m.grows {
+		return nil
+	}
+	return &Growth{Parameter: "branches", From: 2, To: maxBranches, Build: func(n int) (Program, error) {
+		larger := *m
+		larger.branches = n
+		return larger.build()
+	}}
 }
 
 // slot is the stack offset of the 8 bytes that branch i writes.
@@ -108,7 +126,7 @@ func tail(n int) asm.Instructions {
 func mergeFamily(name, doc, rests, since string, plans ...merge) Family {
 	f := Family{Name: name, Shape: Merge, Doc: doc, Rests: rests, Since: since}
 	for _, m := range plans {
-		f.Cases = append(f.Cases, Case{Name: m.name, Doc: m.doc, Behind: m.behind(), Cost: mergeCost, Build: m.build})
+		f.Cases = append(f.Cases, Case{Name: m.name, Doc: m.doc, Behind: m.behind(), Cost: mergeCost, Build: m.build, Grow: m.growth()})
 	}
 	return f
 }

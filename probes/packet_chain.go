@@ -16,7 +16,7 @@ of the next one is kept as a number. Ways through the chain that lead to the sam
 count means that IPv6 programs get dearer, by a factor with every header that they skip.`,
 	Rests: "adjust_ptr_min_max_vals() and regsafe() for packet pointers; bounds of sums of shifted lengths, 7.1 and 7.3",
 	Cases: []Case{
-		chainCase("kinds_2", "two headers of three kinds", 2, 2*time.Millisecond),
+		growing(chainCase("kinds_2", "two headers of three kinds", 2, 2*time.Millisecond), "headers", 1, 64, kindChain),
 		chainCase("kinds_3", "three headers of three kinds", 3, 4*time.Millisecond),
 		chainCase("kinds_4", "four headers of three kinds", 4, 12*time.Millisecond),
 		{Name: "options", Doc: "eight TCP options in a loop, of one byte or of a length that the option gives", Cost: 6 * time.Millisecond, Build: optionLoop},
@@ -25,6 +25,12 @@ count means that IPv6 programs get dearer, by a factor with every header that th
 
 func chainCase(name, doc string, n int, cost time.Duration) Case {
 	return Case{Name: name, Doc: doc, Cost: cost, Build: func() (Program, error) { return kindChain(n), nil }}
+}
+
+// growing adds the row that a case stands in.
+func growing(c Case, parameter string, from, to int, build func(n int) Program) Case {
+	c.Grow = &Growth{Parameter: parameter, From: from, To: to, Build: func(n int) (Program, error) { return build(n), nil }}
+	return c
 }
 
 // Protocol numbers of IPv6 extension headers (include/uapi/linux/in.h, in6.h).

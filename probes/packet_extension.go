@@ -16,7 +16,7 @@ pointer moves by a number that is read from the packet. The verifier must bound 
 the same header. A higher count means that parsers of such chains get dearer.`,
 	Rests: "find_good_pkt_pointers() and packet pointer ranges in kernel/bpf/verifier.c; bounds of variable offsets, 7.3",
 	Cases: []Case{
-		{Name: "headers_2", Doc: "two headers", Cost: time.Millisecond, Build: func() (Program, error) { return headerChain(2), nil }},
+		growing(Case{Name: "headers_2", Doc: "two headers", Cost: time.Millisecond, Build: func() (Program, error) { return headerChain(2), nil }}, "headers", 1, 64, headerChain),
 		{Name: "headers_4", Doc: "four headers", Cost: 3 * time.Millisecond, Build: func() (Program, error) { return headerChain(4), nil }},
 		{Name: "headers_6", Doc: "six headers", Cost: 8 * time.Millisecond, Build: func() (Program, error) { return headerChain(6), nil }},
 	},

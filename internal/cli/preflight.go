@@ -97,13 +97,19 @@ const needMiB = 192
 
 // guestBudget bounds the measuring in a guest. Under emulation it takes twenty times
 // as long as on the host, so --budget is taken for it only where it is given.
-const guestBudget = 60 * time.Second
+const (
+	guestBudget = 60 * time.Second
+	// thoroughGuestBudget is for the breaking points too, thoroughTimeout for all of such a VM.
+	thoroughGuestBudget = 2 * time.Minute
+	thoroughTimeout     = 3 * time.Minute
+)
 
 func (p *preflighter) run(ctx context.Context, s *session, args []string) (int, error) {
 	format, err := s.format("table", "json", "markdown")
 	if err != nil {
 		return exitUsage, err
 	}
+	p.thorough = !p.quick && len(p.families) == 0
 	if p.last {
 		return s.lastPreflights(format)
 	}
@@ -146,6 +152,9 @@ func (p *preflighter) open(ctx context.Context, s *session) error {
 	}
 	machine := vm.New()
 	machine.MemoryMiB = p.memory
+	if p.thorough {
+		machine.Timeout = thoroughTimeout
+	}
 	switch machine.Accel = vm.Accel(p.accel); machine.Accel {
 	case vm.Auto, vm.KVM, vm.TCG:
 	default:
@@ -240,6 +249,9 @@ func (p *preflighter) measure(ctx context.Context, k kernels.Kernel) (*preflight
 // measureOnly leaves the built-in catalogue out where only the objects matter.
 func (p *preflighter) measureOnly(ctx context.Context, k kernels.Kernel, objects bool) (*preflight.Measured, error) {
 	budget := guestBudget
+	if p.thorough {
+		budget = thoroughGuestBudget
+	}
 	if p.s.budgetGiven {
 		budget = p.s.budget
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -27,25 +28,36 @@ A family that was running when another boot ended is left out by the crash guard
 naming it here runs it all the same, and lets it run again where it ends well.`,
 		example: "lastgood probe -o csv > $(uname -r).csv",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
+			thorough := f.Bool("thorough", false, "also make programs larger until the kernel refuses them (up to a minute)")
 			list := f.Bool("list", false, "list the families and what each one exercises")
 			return func(ctx context.Context, s *session, args []string) (int, error) {
 				if *list {
 					return exitOK, listFamilies(s)
 				}
-				return s.probe(ctx, args)
+				return s.probe(ctx, args, *thorough)
 			}
 		},
 	}
 }
 
-func (s *session) probe(ctx context.Context, families []string) (int, error) {
+// thoroughBudget is for the breaking points too, which take tens of seconds.
+const thoroughBudget = 2 * time.Minute
+
+func (s *session) probe(ctx context.Context, families []string, thorough bool) (int, error) {
 	format, err := s.format("table", "json", "csv")
 	if err != nil {
 		return exitUsage, err
 	}
-	chosen, err := choose(probes.Sources(), s.host(), families)
+	from := probes.Sources()
+	if !thorough && len(families) == 0 {
+		from = source.UpTo(from, source.Gate, source.Boot, source.Native)
+	}
+	chosen, err := choose(from, s.host(), families)
 	if err != nil {
 		return exitUsage, err
+	}
+	if thorough && !s.budgetGiven {
+		s.budget = thoroughBudget
 	}
 	snap, err := s.collect(ctx, "probe", chosen, s.guardFor(families), "a person runs it")
 	if err != nil {
@@ -70,7 +82,10 @@ func (s *session) probe(ctx context.Context, families []string) (int, error) {
 // was found.
 func (s *session) printPrograms(snap *snapshot.Snapshot) error {
 	if slices.ContainsFunc(snap.Subjects, func(sub snapshot.Subject) bool { return sub.Kind == "bpf.probe" }) {
-		return report.Programs(s.env.Out, snap, s.options())
+		if err := report.Programs(s.env.Out, snap, s.options()); err != nil {
+			return err
+		}
+		return report.BreakingPoints(s.env.Out, snap, s.options())
 	}
 	return s.printSnapshot("table", snap)
 }

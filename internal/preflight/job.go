@@ -12,7 +12,7 @@ type Job struct {
 	// Objects are names of ELF objects among the guest's files.
 	Objects []string `json:"objects,omitempty"`
 	// ObjectsOnly leaves the built-in catalogue out.
-	ObjectsOnly bool          `json:"objects_only,omitempty"`
+	ObjectsOnly bool `json:"objects_only,omitempty"`
 	// Quick leaves out what takes seconds in an emulated machine, Thorough adds the
 	// breaking points.
 	Quick    bool `json:"quick,omitempty"`
@@ -20,7 +20,7 @@ type Job struct {
 	// Modules says that those that programs are attached through are at hand.
 	Modules bool          `json:"modules,omitempty"`
 	Budget  time.Duration `json:"budget"`
-	Jobs        int           `json:"jobs"`
+	Jobs    int           `json:"jobs"`
 	// NeedMiB is how much free memory a guest must have, for what is refused for
 	// want of memory says nothing about a kernel.
 	NeedMiB int `json:"need_mib"`
