@@ -39,20 +39,20 @@ type merge struct {
 	// branches is how many there are, where it is not mergeDiamonds: for arms that
 	// branch themselves.
 	branches int
-	// grows: its breaking point is looked for, by the number of branches.
-	grows bool
+	// grows is the largest number of branches that the stack has room for, where the
+	// breaking point is looked for; 0 where it is not.
+	grows int
 }
 
-// maxBranches is where the stack ends: each branch has a slot of 8 bytes of the 512,
-// and what the arms leave may need some more.
-const maxBranches = 56
+// oneSlot is how many branches the stack has room for where each has a slot of 8 bytes.
+const oneSlot = 56
 
 // growth is the row of the same probe with more and more branches.
 func (m *merge) growth() *Growth {
-	if !m.grows {
+	if m.grows == 0 {
 		return nil
 	}
-	return &Growth{Parameter: "branches", From: 2, To: maxBranches, Build: func(n int) (Program, error) {
+	return &Growth{Parameter: "branches", From: 2, To: m.grows, Build: func(n int) (Program, error) {
 		larger := *m
 		larger.branches = n
 		return larger.build()

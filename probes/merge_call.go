@@ -17,7 +17,7 @@ of noinline functions that share a struct on the stack get dearer.`,
 		setup: clearBelow, left: storeNumber(7), right: storeNumber(9), use: callWith(-8 * mergeDiamonds), end: readerFunction},
 	merge{name: "never_reads", doc: "the function is handed the slot and reads only where its argument is one that no caller gives",
 		left: storePointer, right: storeUnknown, use: callWithFlag, end: readerFunctionFlag},
-	merge{name: "number_halves", grows: true, doc: "a constant or two halves, read by the function as 8 bytes",
+	merge{name: "number_halves", grows: oneSlot, doc: "a constant or two halves, read by the function as 8 bytes",
 		left: storeNumber(7), right: storeHalves, use: callWith(0), end: readerFunction},
 ))
 

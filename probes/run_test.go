@@ -145,7 +145,6 @@ func TestLimits(t *testing.T) {
 // else in the deduction families it deduces.
 var notMade = map[string]string{
 	"deduce_call/beside_buffer":                "never: helpers make the whole slot unknown",
-	"deduce_constant_data/not_frozen":          "never: it would be wrong",
 	"deduce_division/quotient":                 "7.0",
 	"deduce_division/quotient_half":            "7.0",
 	"deduce_division/quotient_unknown_half":    "7.0",
