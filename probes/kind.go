@@ -8,9 +8,12 @@ const (
 	deductionNotMade = "not made"
 )
 
+// ProbeKind is the name of the kind of built-in programs.
+const ProbeKind = "bpf.probe"
+
 // probeKind declares what is known of a built-in program on one kernel.
 var probeKind = snapshot.Kind{
-	Name:     "bpf.probe",
+	Name:     ProbeKind,
 	Doc:      "A built-in program, as this kernel's verifier sees it.",
 	Required: true,
 	Attrs: append([]snapshot.Attr{

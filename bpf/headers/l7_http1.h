@@ -94,8 +94,16 @@ INLINE u32 h1_headers_end(struct stream *s)
 {
 	s->flags |= STREAM_COMPLETE;
 	s->method = s->status ? METHOD_NONE : method_of(s->verb);
-	if (s->flags & STREAM_CHUNKED) /* chunks are not followed */
-		return H1_END;
+	if (s->flags & STREAM_CHUNKED) { /* chunks are not followed */
+		u32 end = H1_END;
+
+		/*
+		 * Or the compiler shifts the flag to make the state of it, and 6.17 to 6.19.10
+		 * find the bounds of what is not zero and then shifted contradictory, and warn.
+		 */
+		opaque(end);
+		return end;
+	}
 	s->skip = s->length;
 	return H1_METHOD;
 }

@@ -13,6 +13,7 @@ import (
 
 	"lastgood/internal/compare"
 	"lastgood/internal/snapshot"
+	"lastgood/probes"
 )
 
 // must is what the catalogue owes on a step between two kernels.
@@ -70,51 +71,21 @@ var truths = []struct {
 	{"7.2.12+deb13", "7.3.4+deb13", "8 up to ×1.7", moves},
 }
 
-// moved is what the built-in programs did on a step: the families that got dearer or
-// lost something, and those that got cheaper or gained it.
+// moved is which families got dearer or lost something on a step, and which got cheaper
+// or gained it.
 type moved struct{ up, down map[string]bool }
 
-// movement reads the exact counters and verdicts of programs that are the same.
-func movement(from, to *snapshot.Snapshot, all snapshot.Kinds) moved {
+func movedFamilies(from, to *snapshot.Snapshot, all snapshot.Kinds) moved {
 	m := moved{map[string]bool{}, map[string]bool{}}
-	for _, d := range compare.Diff(from, to, all) {
-		if d.Key.Kind != "bpf.probe" || d.Change != snapshot.Changed {
-			continue
+	for family, did := range movements(from, to, all) {
+		if len(did.up) > 0 {
+			m.up[family] = true
 		}
-		family, _, _ := strings.Cut(d.Key.ID, "/")
-		switch d.Attr {
-		case "verdict":
-			if d.New.String() == "rejected" {
-				m.up[family] = true
-			} else {
-				m.down[family] = true
-			}
-		case "insns_processed":
-			old, ok1 := d.Old.Number()
-			new, ok2 := d.New.Number()
-			if verdictMoved(from, to, d.Key.ID) || !ok1 || !ok2 {
-				continue // of a refused program only a part is walked
-			}
-			if new > old {
-				m.up[family] = true
-			} else {
-				m.down[family] = true
-			}
+		if len(did.down) > 0 {
+			m.down[family] = true
 		}
 	}
 	return m
-}
-
-func verdictMoved(from, to *snapshot.Snapshot, id string) bool {
-	verdict := func(s *snapshot.Snapshot) string {
-		for i := range s.Subjects {
-			if s.Subjects[i].Kind == "bpf.probe" && s.Subjects[i].ID == id {
-				return s.Subjects[i].Text("verdict")
-			}
-		}
-		return ""
-	}
-	return verdict(from) != verdict(to)
 }
 
 // TestTruth holds the catalogue against what real programs did: every step that changed
@@ -136,7 +107,7 @@ func TestTruth(t *testing.T) {
 			t.Errorf("%s → %s: a snapshot is missing under testdata/kernels", tr.from, tr.to)
 			continue
 		}
-		m := movement(from, to, all)
+		m := movedFamilies(from, to, all)
 		judged := compare.Judge(from, to, all, compare.Policy{})
 		if why := unmet(tr.must, m, judged.Findings); why != "" {
 			t.Errorf("%s → %s must %s, and %s", tr.from, tr.to, tr.must, why)
@@ -222,22 +193,23 @@ func TestFamiliesEarnTheirPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := releases(t)
-	seen, shape := map[string]bool{}, map[string]string{}
+	seen, lacked, had := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, s := range kept {
 		for j := range s.Subjects {
-			if sub := &s.Subjects[j]; sub.Kind == "bpf.probe" {
-				shape[sub.Text("family")] = sub.Text("shape")
+			if sub := &s.Subjects[j]; sub.Kind == probes.ProbeKind {
+				lacked[sub.Text("family")] = lacked[sub.Text("family")] || sub.Outcome == snapshot.Unsupported
+				had[sub.Text("family")] = had[sub.Text("family")] || sub.Outcome == snapshot.Measured
 			}
 		}
 		if i > 0 {
-			m := movement(kept[i-1], s, all)
+			m := movedFamilies(kept[i-1], s, all)
 			maps.Copy(seen, m.up)
 			maps.Copy(seen, m.down)
 		}
 	}
-	for _, family := range slices.Sorted(maps.Keys(shape)) {
-		if !seen[family] && shape[family] != "limit" {
-			t.Errorf("family %s moved on no step and guards no limit", family)
+	for _, f := range probes.Families() {
+		if !seen[f.Name] && f.Shape != probes.Limit && !(lacked[f.Name] && had[f.Name]) {
+			t.Errorf("family %s moved on no step, is known to all kernels and guards no limit", f.Name)
 		}
 	}
 }

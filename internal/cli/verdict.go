@@ -32,6 +32,7 @@ func newReport(snap *snapshot.Snapshot) *report.Report {
 func judge(rep *report.Report, base, snap *snapshot.Snapshot, kinds snapshot.Kinds, policy compare.Policy) {
 	j := compare.Judge(base, snap, kinds, policy)
 	rep.Baseline, rep.Verdict, rep.Findings, rep.Incomplete, rep.Attribution = &base.Identity, j.Verdict, j.Findings, j.Gaps, j.Attribution
+	rep.Mechanisms = mechanisms(base, snap, kinds, j.Findings)
 	for _, c := range j.Changes {
 		rep.Changes = append(rep.Changes, report.Change(c))
 	}

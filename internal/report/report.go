@@ -26,11 +26,13 @@ type Report struct {
 	Attribution []snapshot.Class   `json:"attribution"`           // classes that changed
 	Changes     []Change           `json:"changes,omitempty"`     // the facts of the identity that changed
 	Findings    []snapshot.Finding `json:"findings"`
-	Incomplete  []snapshot.Gap     `json:"incomplete"`
-	Counts      []Count            `json:"counts,omitempty"`
-	Notes       []string           `json:"notes,omitempty"` // faults of lastgood's own files
-	Next        []string           `json:"next,omitempty"`  // what to do now
-	TookSeconds float64            `json:"took_seconds"`
+	// Mechanisms fold what moved in the verifier into words for people.
+	Mechanisms  []Mechanism    `json:"mechanisms,omitempty"`
+	Incomplete  []snapshot.Gap `json:"incomplete"`
+	Counts      []Count        `json:"counts,omitempty"`
+	Notes       []string       `json:"notes,omitempty"` // faults of lastgood's own files
+	Next        []string       `json:"next,omitempty"`  // what to do now
+	TookSeconds float64        `json:"took_seconds"`
 	// Candidates are installed kernels that do not run and were judged by preflight.
 	Candidates []Candidate `json:"candidates,omitempty"`
 	// Preflight is set where the report is of a kernel that does not run yet.

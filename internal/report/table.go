@@ -19,6 +19,7 @@ func Table(w io.Writer, r *Report, o Options) error {
 	p.kernels(r)
 	p.candidates(r)
 	p.findings(r)
+	p.mechanisms(r.Mechanisms)
 	p.incomplete(r)
 	for _, n := range r.Notes {
 		p.line("  note: ", yellow, n)
