@@ -63,6 +63,19 @@ func attaching(group string, cases ...attachCase) []attachCase {
 	return cases
 }
 
+// AttachPoint is one place that programs are attached to, and what is done there.
+type AttachPoint struct{ ID, Doc string }
+
+// AttachPoints lists them, sorted.
+func AttachPoints() []AttachPoint {
+	var out []AttachPoint
+	for _, c := range attachCases {
+		out = append(out, AttachPoint{c.ID, c.Doc})
+	}
+	slices.SortFunc(out, func(a, b AttachPoint) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
 // AttachSource is the name of the source of attached programs. In a VM it wants the
 // candidate's modules.
 const AttachSource = "bpf_attach"

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"lastgood/internal/candidate"
 	"lastgood/internal/preflight"
@@ -28,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the generated documents")
 func TestDocs(t *testing.T) {
 	for name, text := range map[string]string{
 		"kinds.md":             kindsPage(t),
-		"probes.md":            probesPage(),
+		"probes.md":            probesPage(t),
 		"preflight.md":         preflightPage(),
 		"snapshot.schema.json": schemaOf(t, snapshot.Snapshot{}, snapshot.Schema, "One collection on one boot."),
 		"report.schema.json":   schemaOf(t, report.Report{}, report.Schema, "One comparison with its verdict."),
@@ -43,7 +44,7 @@ func TestDocs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(string(have), text); d != "" {
+		if d := gocmp.Diff(string(have), text); d != "" {
 			t.Errorf("docs/%s is out of date; rewrite it with `go test ./internal/cli -run Docs -update` (-have +want):\n%s", name, d)
 		}
 	}
@@ -105,21 +106,83 @@ func ruleText(r *snapshot.Rule) string {
 }
 
 // probesPage lists the built-in families.
-func probesPage() string {
+func probesPage(t *testing.T) string {
 	var b strings.Builder
-	b.WriteString("# Built-in probes\n\nGenerated from the catalogue. A *deduction* probe tells whether the verifier proves that a block is never reached; a *merge* probe\n" +
-		"whether it sees that paths are equal in all that matters; a *limit* probe stands on one side of a limit; a *datapath* probe\nlooks like a real program.\n")
+	b.WriteString("# Built-in probes\n\nGenerated from the catalogue and, for where each one moved, from the snapshots under testdata/kernels ([all of them](kernels.md), [what they had to\n" +
+		"tell](truth.md)). A *deduction* probe tells whether the verifier proves that a block is never reached; a *merge* probe whether it sees that paths are\n" +
+		"equal in all that matters; a *limit* probe stands on one side of a limit; a *datapath* probe looks like a real program. Costs are those of a slow\n" +
+		"machine. `lastgood probe --thorough` makes the programs that are marked so larger until the kernel refuses them (bpf.breaking_point).\n" +
+		"\nBesides these, programs are [run](#what-programs-do), [timed](#how-fast-they-are) and [attached](#where-they-are-attached).\n")
+	moved := whereMoved(t)
 	for _, f := range probes.Families() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n*%s*; rests on %s", f.Name, f.Doc, f.Shape, f.Rests)
 		if f.Since != "" {
 			fmt.Fprintf(&b, "; kernel %s or later", f.Since)
 		}
-		b.WriteString("\n\n")
+		var cost time.Duration
+		for _, c := range f.Cases {
+			cost += c.Cost
+		}
+		fmt.Fprintf(&b, "; %d programs, %v\n\nmoved: %s\n\n", len(f.Cases), cost, cmp.Or(moved[f.Name], "on none of the kernels kept; it guards a limit or is new to some of them"))
 		for _, c := range f.Cases {
 			fmt.Fprintf(&b, "- `%s`: %s\n", c.Name, c.Doc)
+			if c.Grow != nil {
+				fmt.Fprintf(&b, "  (made larger: %s, from %d to %d)\n", c.Grow.Parameter, c.Grow.From, c.Grow.To)
+			}
 		}
 	}
+	b.WriteString("\n## What programs do\n\nSmall programs are run on packets of their own (BPF_PROG_TEST_RUN, attached to nothing), and what they leave is compared with what the\ninstruction set, the map or the helper is defined to do.\n\n")
+	for _, g := range probes.Behaviours() {
+		title, _, _ := strings.Cut(g.Doc, "\n")
+		fmt.Fprintf(&b, "- `%s`: %s Rests on %s\n", g.Name, title, g.Rests)
+		for _, c := range g.Cases {
+			fmt.Fprintf(&b, "  - `%s`: %s\n", c.Name, c.Doc)
+		}
+	}
+	b.WriteString("\n## How fast they are\n\n")
+	for _, g := range probes.Speeds() {
+		for _, c := range g.Cases {
+			fmt.Fprintf(&b, "- `%s/%s`: %s\n", g.Name, c.Name, c.Doc)
+		}
+	}
+	b.WriteString("\n## Where they are attached\n\nIn a private network namespace and cgroup that end with the process; never to anything of the host's.\n\n")
+	for _, p := range probes.AttachPoints() {
+		fmt.Fprintf(&b, "- `%s`: %s\n", p.ID, p.Doc)
+	}
 	return b.String()
+}
+
+// whereMoved names for each family the kept kernels at which it got dearer (▲) or
+// cheaper (▼) than at the one before.
+func whereMoved(t *testing.T) map[string]string {
+	t.Helper()
+	all, err := kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := releases(t)
+	at := map[string][]string{}
+	for i := 1; i < len(kept); i++ {
+		release := strings.TrimSuffix(kept[i].Identity.Kernel.Release, "-"+matrixFlavour)
+		for family, m := range movements(kept[i-1], kept[i], all) {
+			mark := ""
+			if len(m.up) > 0 {
+				mark += "▲"
+			}
+			if len(m.down) > 0 {
+				mark += "▼"
+			}
+			if m.factor >= 1.1 {
+				mark += fmt.Sprintf("×%.3g", m.factor)
+			}
+			at[family] = append(at[family], mark+" "+release)
+		}
+	}
+	out := map[string]string{}
+	for family, list := range at {
+		out[family] = strings.Join(list, ", ")
+	}
+	return out
 }
 
 // preflightPage lists what preflight asks without running anything.
