@@ -104,7 +104,7 @@ func hasFinding(r *report.Report, code string, least snapshot.Severity) bool {
 func TestVMPreflight(t *testing.T) {
 	needVM(t)
 	const against, older, newer, next = "6.1.0-56-cloud-amd64", "5.10.0-46-cloud-amd64", "6.12.117+deb12-cloud-amd64", "6.18.15+deb13-cloud-amd64"
-	status, stdout, stderr := candidates(t, "preflight", "-o", "json", "--against", against, older, newer, next)
+	status, stdout, stderr := candidates(t, "preflight", "--quick", "-o", "json", "--against", against, older, newer, next)
 	if status != 1 {
 		t.Errorf("exit status %d, want 1\n%s", status, stderr)
 	}
@@ -130,7 +130,7 @@ func TestVMPreflight(t *testing.T) {
 	}
 	// Asked again it is known already.
 	start := time.Now()
-	_, stdout, stderr = candidates(t, "preflight", "-o", "json", "--against", against, newer)
+	_, stdout, stderr = candidates(t, "preflight", "--quick", "-o", "json", "--against", against, newer)
 	if r := preflightReports(t, stdout, stderr)[newer]; r == nil || !r.Preflight.Ran.Cached {
 		t.Errorf("%s was measured again, in %v\n%s", newer, time.Since(start), stderr)
 	}
@@ -157,6 +157,59 @@ func TestVMBisect(t *testing.T) {
 		t.Errorf("%d kernels were booted", boots)
 	}
 	nothingRuns(t)
+}
+
+// TestVMThorough: on a real kernel with its modules, programs give the right results, do
+// what they are for where they are attached, and break where the limits are known to lie.
+func TestVMThorough(t *testing.T) {
+	needVM(t)
+	state, err := vmState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := matrixPreflighter(t, state, strings.Split(vmSuites, ",")...)
+	p.thorough, p.lab.Machine.Timeout = true, thoroughTimeout
+	named, err := p.find.named(t.Context(), "6.12.117+deb12-cloud-amd64")
+	if err != nil || len(named) != 1 {
+		t.Fatalf("%d kernels, %v", len(named), err)
+	}
+	k, err := p.find.files(t.Context(), named[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := p.measure(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Snapshot == nil {
+		t.Fatalf("%s: %s\n%s", m.Outcome, m.Why, m.Console)
+	}
+	t.Logf("boot %v, whole %v", m.Boot, m.Took)
+	right := map[string]int{}
+	for i := range m.Snapshot.Subjects {
+		s := &m.Snapshot.Subjects[i]
+		switch s.Kind {
+		case "bpf.behaviour", "bpf.attach", "bpf.breaking_point":
+		default:
+			continue
+		}
+		if s.Outcome == snapshot.Inconclusive || s.Outcome == snapshot.Skipped {
+			t.Errorf("%s/%s: %s: %s", s.Kind, s.ID, s.Outcome, s.Reason)
+		}
+		if s.Text("result") == "wrong" || s.Text("works") == "wrong" || s.Text("attached") == "no" {
+			t.Errorf("%s/%s: %s%s", s.Kind, s.ID, s.Text("wrong"), s.Text("cause"))
+		}
+		if s.Outcome == snapshot.Measured {
+			right[s.Kind]++
+		}
+	}
+	if right["bpf.behaviour"] < 65 || right["bpf.attach"] < 35 || right["bpf.breaking_point"] < 15 {
+		t.Errorf("measured: %v", right)
+	}
+	limit := m.Snapshot.Subject(snapshot.Key{Kind: "bpf.breaking_point", ID: "limit_functions/within"})
+	if n, _ := limit.Attrs["largest"].Int(); n != 256 {
+		t.Errorf("functions: %d, want 256", n)
+	}
 }
 
 // TestVMShortOfMemory: a guest that a large program would not fit into says so, and no
