@@ -2,9 +2,12 @@ package probes
 
 import "lastgood/internal/snapshot"
 
+// AttachKind is the name of the kind of attachment points.
+const AttachKind = "bpf.attach"
+
 // attachDeclaration declares what is known of an attachment point on one kernel.
 var attachDeclaration = snapshot.Kind{
-	Name:     "bpf.attach",
+	Name:     AttachKind,
 	Doc:      "A place that programs are attached to, and what a small one did there.",
 	Required: true,
 	Attrs: []snapshot.Attr{

@@ -21,6 +21,7 @@ import (
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
+	"lastgood/probes"
 )
 
 func preflightCommand() command {
@@ -335,7 +336,20 @@ func (p *preflighter) runLayer(ctx context.Context, rep *report.Report, k kernel
 		rep.Verdict, rep.Incomplete = snapshot.Incomplete, []snapshot.Gap{gap}
 		return
 	}
+	if k.Modules == "" && !p.quick && len(p.families) == 0 {
+		rep.Notes = append(rep.Notes, "no programs were attached: the modules of "+k.Release+" are not at hand")
+		base = unattached(base)
+	}
 	judge(rep, base, m.Snapshot, p.kinds, p.policy)
+}
+
+// unattached is a snapshot without attachment, for a candidate that it could not be tried on.
+func unattached(s *snapshot.Snapshot) *snapshot.Snapshot {
+	out := *s
+	out.Subjects = slices.DeleteFunc(slices.Clone(s.Subjects), func(sub snapshot.Subject) bool {
+		return sub.Kind == probes.AttachKind || sub.Kind == snapshot.SourceKind && sub.ID == probes.AttachSource
+	})
+	return &out
 }
 
 func (p *preflighter) untested(rep *report.Report, k kernels.Kernel, why string) {

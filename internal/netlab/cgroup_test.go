@@ -129,3 +129,18 @@ func TestServeRefusesOtherFolders(t *testing.T) {
 		}
 	}
 }
+
+// FuzzFindCgroup: whatever the two files say, a folder that is found lies below a mount
+// and has no way up in it.
+func FuzzFindCgroup(f *testing.F) {
+	f.Add("30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n", "0::/system.slice/a.service\n")
+	f.Add("42 32 0:39 /docker/x /sys/fs/cgroup/unified ro - cgroup2 cgroup rw\n", "12:cpu:/\n0::/docker/x/y\n")
+	f.Add("1 2 0:3 / /mnt - cgroup2 none rw", "0::/../..")
+	f.Add(" - cgroup2 ", "0::")
+	f.Fuzz(func(t *testing.T, mounts, own string) {
+		path, err := findCgroup(mounts, own)
+		if (err == nil) == (path == "") {
+			t.Errorf("%q, %v", path, err)
+		}
+	})
+}
