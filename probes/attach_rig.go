@@ -146,6 +146,7 @@ func (r *rig) done(c *attachCase) {
 	}
 	if r.left == 0 {
 		r.ending.Wait()
+		r.types = nil // some megabytes, which nobody needs any more
 	}
 	if r.left == 0 && r.lab != nil {
 		r.lab.Close()

@@ -2,7 +2,6 @@ package probes
 
 import (
 	"fmt"
-	"sync"
 	"time"
 
 	"lastgood/bpf"
@@ -14,11 +13,10 @@ import (
 func sizes(objects []bpf.Object, program, grows string, costs ...time.Duration) []Case {
 	var cases []Case
 	for i, o := range objects {
-		load := sync.OnceValues(o.Load)
 		cases = append(cases, Case{
 			Name: o.Name, Cost: costs[i],
 			Doc:   fmt.Sprintf("the %s size: %s", o.Name, grows),
-			Build: func() (Program, error) { return stageOf(load, program) },
+			Build: func() (Program, error) { return stageOf(o.Load, program) },
 		})
 	}
 	return cases

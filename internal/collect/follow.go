@@ -97,7 +97,7 @@ func (c *child) command(ctx context.Context) (*exec.Cmd, error) {
 	}
 	cmd := exec.CommandContext(ctx, name, args[1:]...)
 	cmd.Args[0] = args[0]
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOMEMLIMIT=96MiB", "GOGC=100")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOMEMLIMIT=96MiB", "GOGC=50")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
 	return cmd, nil

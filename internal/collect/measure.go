@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -71,11 +72,17 @@ func (m *measurer) send(f frame) error {
 }
 
 func (m *measurer) run(ctx context.Context, ids []string, steps map[string]task) error {
-	group := ""
+	group, from := "", ""
 	for _, id := range ids {
 		t, ok := steps[id]
 		if !ok {
 			return fmt.Errorf("run step %s: no such step", id)
+		}
+		if t.source != from {
+			// What one source needed, types of the kernel and objects, the next one does not:
+			// the two are not to be held at once.
+			from = t.source
+			debug.FreeOSMemory()
 		}
 		if t.Group != group {
 			group = t.Group
