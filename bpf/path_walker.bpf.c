@@ -74,7 +74,7 @@ struct watch {
 };
 
 MAP(paths, PERCPU_ARRAY, u32, struct path, 1, 0);
-MAP(watches, HASH, u32, struct watch, 64, NO_PREALLOC);
+MAP(watches, HASH, u32, struct watch, 64, 0);
 MAP(rules, ARRAY, u32, u64, 16, 0);
 
 /* What is carried upwards. */

@@ -88,8 +88,8 @@ struct registers {
 	u64 bp;
 };
 
-MAP(processes, HASH, u32, struct process, 64, NO_PREALLOC);
-MAP(rows, HASH, struct row_key, struct row, 1024, NO_PREALLOC);
+MAP(processes, HASH, u32, struct process, 64, 0);
+MAP(rows, HASH, struct row_key, struct row, 1024, 0);
 MAP(stacks, ARRAY, u32, struct stack, 1, 0);
 MAP(outcomes, PERCPU_ARRAY, u32, u64, OUTCOMES, 0);
 

@@ -90,7 +90,7 @@ struct event {
 	u8 bytes[EVENT_BYTES + PIECE_BYTES + 16];
 };
 
-MAP(calls, HASH, u32, struct call, 64, NO_PREALLOC);
-MAP(selectors, HASH, struct selector_key, struct selector, 64, NO_PREALLOC);
+MAP(calls, HASH, u32, struct call, 64, 0);
+MAP(selectors, HASH, struct selector_key, struct selector, 64, 0);
 MAP(events, PERCPU_ARRAY, u32, struct event, 1, 0);
-MAP(counts, HASH, u32, u64, 64, NO_PREALLOC);
+MAP(counts, HASH, u32, u64, 64, 0);

@@ -5,6 +5,11 @@
  */
 #pragma once
 
+/*
+ * Maps of tracing programs are allocated beforehand: for one that is not, kernels before
+ * 6.1 (94dacdbd5d2d) warn when the program is loaded.
+ */
+
 #include "map.h"
 
 /* The context of a raw tracepoint: the arguments of the tracepoint. */
