@@ -5,12 +5,12 @@
  */
 #pragma once
 
+#include "map.h"
+
 /*
  * Maps of tracing programs are allocated beforehand: for one that is not, kernels before
- * 6.1 (94dacdbd5d2d) warn when the program is loaded.
+ * 6.1 (34dd3bad1a6f) warn when the program is loaded.
  */
-
-#include "map.h"
 
 /* The context of a raw tracepoint: the arguments of the tracepoint. */
 struct raw_args {
