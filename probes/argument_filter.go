@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"lastgood/bpf"
+	"lastgood/internal/source"
 )
 
 var _ = register(Family{
-	Name: "argument_filter", Shape: Datapath, Since: "5.10",
+	Name: "argument_filter", Shape: Datapath, Tier: source.Boot, Since: "5.10",
 	Doc: `A filter of system calls by their arguments in C, as security agents have them.
 Numbers, strings, buffers, addresses and scattered buffers are copied one behind the other into an event, each at an
 offset and of a length that depend on all before, and are then matched against selectors of ranges, masks, prefixes and

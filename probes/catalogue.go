@@ -50,6 +50,8 @@ type Family struct {
 	Rests string
 	// Since is the kernel version that brought what the family needs.
 	Since string
+	// Tier is source.Boot for families that an emulated machine takes seconds for.
+	Tier  source.Tier
 	Cases []Case
 }
 

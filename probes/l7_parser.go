@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"lastgood/bpf"
+	"lastgood/internal/source"
 )
 
 var _ = register(Family{
-	Name: "l7_parser", Shape: Datapath, Since: "5.10",
+	Name: "l7_parser", Shape: Datapath, Tier: source.Boot, Since: "5.10",
 	Doc: `A parser of HTTP/1 and HTTP/2 in C, as observability agents have them.
 Text is walked byte by byte through a state machine, frames and compressed headers field by field, each at an offset
 into the packet that depends on all lengths before; what is known of a connection lives in a map. A higher count means

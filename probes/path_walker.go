@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"lastgood/bpf"
+	"lastgood/internal/source"
 )
 
 var _ = register(Family{
-	Name: "path_walker", Shape: Datapath, Since: "5.10",
+	Name: "path_walker", Shape: Datapath, Tier: source.Boot, Since: "5.10",
 	Doc: `A walker from a directory entry up to the root in C, as security agents make paths with.
 Names are read into a buffer from its end, at an offset less the lengths of all names so far, over mount points; then
 the path is compared with watched ones. Masks are all that the verifier knows of the offsets. A higher count means that

@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"lastgood/bpf"
+	"lastgood/internal/source"
 )
 
 var _ = register(Family{
-	Name: "unwinder", Shape: Datapath, Since: "5.10",
+	Name: "unwinder", Shape: Datapath, Tier: source.Boot, Since: "5.10",
 	Doc: `An unwinder of user stacks in C, as continuous profilers have them.
 For each frame a mapping and then a row of an unwind table is searched by bisection, and the row says which of several
 ways leads to the caller. The ends of both searches are scalars that every step splits, in a loop in a loop. A higher

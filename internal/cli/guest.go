@@ -102,9 +102,23 @@ func inVM(all []source.Source, job preflight.Job) []source.Source {
 	if job.Thorough {
 		tiers = append(tiers, source.Thorough)
 	}
-	return slices.DeleteFunc(source.UpTo(all, tiers...), func(s source.Source) bool {
+	all = slices.DeleteFunc(source.UpTo(all, tiers...), func(s source.Source) bool {
 		return s.Name == probes.AttachSource && !job.Modules
 	})
+	if slices.Contains(tiers, source.Boot) {
+		return all
+	}
+	dear := map[string]bool{}
+	for _, f := range probes.Families() {
+		dear[f.Name] = f.Tier != source.Gate
+	}
+	for i := range all {
+		steps := all[i].Steps
+		all[i].Steps = func(h source.Host) []source.Step {
+			return slices.DeleteFunc(steps(h), func(st source.Step) bool { return dear[st.Group] })
+		}
+	}
+	return all
 }
 
 func inFolder(dir string, names []string) []string {
