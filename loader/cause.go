@@ -90,11 +90,11 @@ func noise(line string) bool {
 	if len(digits) < len(line) && strings.HasPrefix(digits, ": ") {
 		return true // an instruction, or the state before it
 	}
-	return hasPrefix(line, dumpPrefixes) || looksLikeState(line)
+	return hasPrefix(line, dumpPrefixes) || looksLikeState(line) || ofFrame(line)
 }
 
 // dumpPrefixes open lines that only set the scene.
-var dumpPrefixes = []string{"cur state:", "old state:", "from ", "frame", "mark_precise: ", "last_idx ", "regs=", "parent didn't have", "func#", "caller:", "callee:", "returning from callee", "to caller at", "Func#", "Validating "}
+var dumpPrefixes = []string{"cur state:", "old state:", "from ", "mark_precise: ", "last_idx ", "regs=", "parent didn't have", "func#", "caller:", "callee:", "returning from callee", "to caller at", "Func#", "Validating "}
 
 // looksLikeState recognizes the register dump `R0=… R1_w=… fp-8=…`.
 func looksLikeState(line string) bool {
@@ -102,6 +102,13 @@ func looksLikeState(line string) bool {
 	name, _, ok := strings.Cut(word, "=")
 	name, _, _ = strings.Cut(name, "_")
 	return ok && len(name) >= 2 && name[0] == 'R' && strings.Trim(name[1:], "0123456789") == ""
+}
+
+// ofFrame recognizes the state of a called function, "frame1: R0=…", which is not
+// "frame pointer is read only".
+func ofFrame(line string) bool {
+	number, ok := strings.CutPrefix(line, "frame")
+	return ok && number != "" && number[0] >= '0' && number[0] <= '9'
 }
 
 // logTail returns the last whole lines of log, at most 4 KiB.

@@ -44,6 +44,7 @@ func (l *load) throughLibrary(linked *linkedProgram, out *outcome) *loaded {
 // else that keeps it from linking is its own limit and tells nothing of the kernel.
 var lacking = []reject{
 	{"fixing up kfuncs: kfunc", ReasonKfunc},
+	{"unknown kfunc", ReasonKfunc}, // what it turns a poisoned call into
 	{"kernel is missing symbol", ReasonUnsupported},
 	{"does not exist on this kernel", ReasonUnsupported}, // a CONFIG_ option
 }

@@ -39,6 +39,12 @@ func createMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	if spec == nil {
 		return nil, errors.New("no specification")
 	}
+	if unfinished(spec) {
+		return nil, errUnfinished
+	}
+	if n := footprint(spec); n > maxMapBytes {
+		return nil, &tooLargeError{n}
+	}
 	spec = spec.Copy()
 	spec.Pinning = ebpf.PinNone
 	if spec.InnerMap != nil {

@@ -1,14 +1,10 @@
 package probes
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -16,17 +12,22 @@ import (
 
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
+	"lastgood/loader"
 )
 
 // programKind declares what is known of somebody else's program on one kernel.
 var programKind = snapshot.Kind{
 	Name:     "bpf.program",
-	Doc:      "A program of an ELF object that was given, as a kernel's verifier sees it.",
+	Doc:      "A program of an ELF object that was given or that this host uses, as a kernel's verifier sees it.",
 	Required: true,
 	Attrs: append([]snapshot.Attr{
-		{Name: "object", Doc: "the object's file name"},
+		{Name: "object", Doc: "the object that it is of"},
+		{Name: "name", Doc: "its name in the object"},
 		{Name: "section", Doc: "the section of the object that the program stands in"},
 		{Name: "program", Doc: "digest of the program and its maps; two measurements of unlike programs are not compared"},
+		{Name: "prog_type", Doc: "the type that it was loaded as, as bpftool writes it"},
+		{Name: "approximate", Noise: snapshot.Evidence, Doc: "how what was measured differs from what its agent loads"},
+		{Name: "notes", Noise: snapshot.Evidence, Doc: "what is to be known of the object as a whole"},
 		{Name: "offered", Order: []string{"yes", "no"}, Doc: "no where the kernel does not know something that the program is made of; the subject is unsupported then"},
 	}, programAttrs...),
 	Rules: programRules,
@@ -65,87 +66,120 @@ var programRules = []snapshot.Rule{
 // ProgramKind is the kind that Objects gives.
 func ProgramKind() snapshot.Kind { return programKind }
 
-// objectCost is what a program of unknown size is taken to cost.
-const objectCost = 100 * time.Millisecond
+// ObjectsSource is the name of the source that measures objects.
+const ObjectsSource = "objects"
 
-// Objects is a source that measures the programs of ELF objects, each by itself and
-// with maps of its own. Nothing is pinned or attached, and no map is filled.
-func Objects(paths []string) source.Source {
+// Objects is a source that measures the programs of ELF objects, each by itself.
+// Nothing is pinned or attached, and no map is filled.
+func Objects(files []loader.ObjectFile) source.Source {
 	return source.Source{
-		Name:  "objects",
+		Name:  ObjectsSource,
 		Doc:   "Given objects.\nLoads every program of the ELF objects that were named and reads what the verifier says of each.",
 		Kinds: []snapshot.Kind{programKind},
 		Steps: func(source.Host) []source.Step {
 			var steps []source.Step
-			types := btf.NewCache()
-			for _, p := range paths {
-				steps = append(steps, objectSteps(p, types)...)
+			shelf := &shelf{types: btf.NewCache()}
+			for i := range files {
+				steps = append(steps, shelf.steps(&files[i])...)
 			}
 			return steps
 		},
 	}
 }
 
-func objectSteps(path string, types *btf.Cache) []source.Step {
-	object := filepath.Base(path)
-	step := func(name string, run func(context.Context) snapshot.Subject) source.Step {
-		id := object + "/" + name
-		return source.Step{Group: object, Name: name, Kind: programKind.Name, ID: id, Cost: objectCost,
-			Run: func(ctx context.Context, _ source.Host) []snapshot.Subject { return []snapshot.Subject{run(ctx)} }}
+// shelf holds the object at work: its programs are measured one after the other, so
+// that its type information is read once and its maps are made once.
+type shelf struct {
+	types *btf.Cache
+	file  *loader.ObjectFile
+	open  *loader.Object
+	err   error
+}
+
+// groupOf is how many programs of an object the crash guard takes for one, and --jobs
+// gives to one worker.
+const groupOf = 16
+
+// steps are the programs of one object, known by its table of symbols: reading all of
+// an object is left to the process that loads it.
+func (s *shelf) steps(f *loader.ObjectFile) []source.Step {
+	b, err := f.Read()
+	var listed []loader.Listed
+	if err == nil {
+		listed, err = loader.ListPrograms(b)
 	}
-	spec, err := readObject(path)
 	if err != nil {
-		return []source.Step{step("object", func(context.Context) snapshot.Subject {
-			return snapshot.Subject{Kind: programKind.Name, ID: object + "/object", Outcome: snapshot.Inconclusive, Reason: err.Error()}
-		})}
+		return []source.Step{{Group: f.Name, Name: "object", Kind: programKind.Name, ID: f.Name + "/object", Run: func(context.Context, source.Host) []snapshot.Subject {
+			return []snapshot.Subject{{Kind: programKind.Name, ID: f.Name + "/object", Label: f.Name, Outcome: snapshot.Inconclusive, Reason: err.Error()}}
+		}}}
 	}
-	fresh := sync.OnceValues(func() (*ebpf.CollectionSpec, error) { return spec, nil })
+	listed = slices.DeleteFunc(listed, func(l loader.Listed) bool { return !f.Loads(l.Name) })
+	groups := (len(listed) + groupOf - 1) / groupOf
 	var steps []source.Step
-	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
-		steps = append(steps, step(name, func(ctx context.Context) snapshot.Subject {
-			return measureObject(ctx, object, name, fresh, types)
-		}))
+	for i, l := range listed {
+		group := f.Name
+		if groups > 1 {
+			group = fmt.Sprintf("%s (%d of %d)", f.Name, i*groups/len(listed)+1, groups)
+		}
+		steps = append(steps, source.Step{Group: group, Name: l.Name, Kind: programKind.Name, ID: f.Name + "/" + l.Name, Cost: costOf(l.Insns),
+			Run: func(ctx context.Context, _ source.Host) []snapshot.Subject {
+				return []snapshot.Subject{s.measure(ctx, f, l.Name)}
+			}})
 	}
 	return steps
 }
 
-// maxObject bounds an object; those of real agents have a few megabytes.
-const maxObject = 64 << 20
-
-func readObject(path string) (*ebpf.CollectionSpec, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read object: %w", err)
-	}
-	if st.Size() > maxObject || !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("read object %s: no regular file of less than %d MiB", path, maxObject>>20)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read object: %w", err)
-	}
-	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(b))
-	if err != nil {
-		return nil, fmt.Errorf("read object %s: %w", path, err)
-	}
-	if len(spec.Programs) == 0 {
-		return nil, fmt.Errorf("read object %s: it has no programs", path)
-	}
-	return spec, nil
+// costOf is a guess at the time that a program of so many insns takes: verifiers walk
+// each about ten times, at about a microsecond.
+func costOf(insns int) time.Duration {
+	return 200*time.Microsecond + time.Duration(insns)*10*time.Microsecond
 }
 
-func measureObject(ctx context.Context, object, name string, spec func() (*ebpf.CollectionSpec, error), types *btf.Cache) snapshot.Subject {
-	s := snapshot.Subject{Kind: programKind.Name, ID: object + "/" + name, Label: name + " of " + object, Outcome: snapshot.Measured}
-	s.Set("object", snapshot.Text(object))
-	program, err := stageOf(spec, name)
+// object opens an object, or gives the one that is open already.
+func (s *shelf) object(f *loader.ObjectFile) (*loader.Object, error) {
+	if s.file == f {
+		return s.open, s.err
+	}
+	if s.open != nil {
+		s.open.Close()
+	}
+	s.file, s.open, s.err = f, nil, nil
+	b, err := f.Read()
+	if err != nil {
+		s.err = err
+		return nil, err
+	}
+	s.open, s.err = loader.ReadObject(b, f.Options())
+	return s.open, s.err
+}
+
+func (s *shelf) measure(ctx context.Context, f *loader.ObjectFile, name string) snapshot.Subject {
+	sub := snapshot.Subject{Kind: programKind.Name, ID: f.Name + "/" + name, Label: name + " of " + f.Name, Outcome: snapshot.Measured}
+	sub.Set("object", snapshot.Text(f.Name))
+	sub.Set("name", snapshot.Text(name))
+	object, err := s.object(f)
+	var spec *ebpf.ProgramSpec
+	var sum string
 	if err == nil {
-		setText(&s, "section", program.Spec.SectionName)
-		err = digest(&s, &program)
+		if spec = object.Spec(name); spec == nil {
+			err = fmt.Errorf("read object %s: its symbol %s is no program", f.Name, name)
+		} else {
+			sum, err = object.Digest(name)
+		}
 	}
 	if err != nil {
-		s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
-		return s
+		sub.Outcome, sub.Reason = snapshot.Inconclusive, err.Error()
+		return sub
 	}
-	runProgram(ctx, &s, &program, types)
-	return s
+	setText(&sub, "program", sum)
+	setText(&sub, "section", spec.SectionName)
+	setText(&sub, "prog_type", loader.ProgTypeName(spec.Type))
+	setText(&sub, "notes", strings.Join(object.Notes(), "\n"))
+	if why := object.Skip(name); why != "" {
+		sub.Outcome, sub.Reason = snapshot.Skipped, why
+		return sub
+	}
+	setText(&sub, "approximate", object.Approximate(name))
+	record(&sub, object.Measure(ctx, name, s.types))
+	return sub
 }

@@ -119,6 +119,8 @@ func lacks(m *loader.Measurement) bool {
 		return true
 	case m.Phase == loader.PhaseRelocate: // a kfunc or a type that is not there
 		return m.Reason == loader.ReasonKfunc || m.Reason == loader.ReasonBTF
+	case m.Phase == loader.PhaseMapCreate: // a kind of map, or a flag
+		return true
 	}
 	return slices.ContainsFunc(unknownToKernel, func(text string) bool { return strings.Contains(m.Cause, text) })
 }

@@ -174,6 +174,9 @@ func (s *Store) accepted(rec Record) (*snapshot.Snapshot, error) {
 		err = &DamagedError{Path: s.path(bootsDir, rec.Snapshot), Why: errors.New("it is not the snapshot that was accepted")}
 		s.setAside(err)
 	}
+	if errors.Is(err, fs.ErrNotExist) && s.supplanted(rec) {
+		return nil, err // nothing is damaged: a writer was at work between the two reads
+	}
 	if twin, _, sum, terr := s.readBoot(bootFile(rec.BootID), rec.BootID); terr == nil && sum == rec.SHA256 {
 		s.report("%v; %s is the same snapshot and was taken in its place", err, bootFile(rec.BootID))
 		return twin, nil
@@ -183,6 +186,12 @@ func (s *Store) accepted(rec Record) (*snapshot.Snapshot, error) {
 		return nil, &LostError{Why: err}
 	}
 	return nil, err
+}
+
+// supplanted reports whether another snapshot was accepted since the record was read.
+func (s *Store) supplanted(rec Record) bool {
+	now, err := s.record()
+	return err == nil && now.SHA256 != rec.SHA256
 }
 
 // Accept makes a boot's newest snapshot the trusted one; by is the user who

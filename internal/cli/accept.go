@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/baseline"
 	"lastgood/internal/compare"
+	"lastgood/internal/snapshot"
+	"lastgood/internal/workload"
+	"lastgood/probes"
 )
 
 func acceptCommand() command {
@@ -16,7 +20,11 @@ func acceptCommand() command {
 		name: "accept", args: "[BOOT]", summary: "make a boot the last good one",
 		long: `Makes a boot's newest snapshot the one that later boots are held to. BOOT is a boot id or
 the beginning of one, a kernel release, or current (the default). The boot must have
-been checked before.`,
+been checked before.
+
+Accepting the current boot measures the BPF objects of this node's agents as they are now
+and keeps their bytes: after a reboot they are verified before their agents are up. Accept
+a boot when its agents run.`,
 		example: "lastgood accept current",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			anyway := f.Bool("incomplete", false, "accept a snapshot in which something could not be measured")
@@ -58,14 +66,65 @@ func (s *session) accept(ctx context.Context, args []string, incomplete bool) (i
 	if err := lock(ctx, store); err != nil {
 		return exitUsage, err
 	}
+	notes, err := s.takeObjects(ctx, store, snap)
+	if err != nil {
+		return exitIncomplete, err
+	}
 	record, err := store.Accept(id, who())
 	if err != nil {
 		return exitUsage, err
+	}
+	for _, n := range notes {
+		fmt.Fprintln(s.env.Err, "lastgood:", n)
 	}
 	if !s.quiet {
 		fmt.Fprintf(s.env.Out, "boot %s of kernel %s is the last good one now\n", record.BootID, record.Release)
 	}
 	return exitOK, s.warnDamaged(store)
+}
+
+// takeObjects puts the objects that this node's agents load now into the snapshot of the
+// running boot, in the place of those that it was checked with, when some agents may not
+// have been up. Where none is there, what it was checked with stays.
+func (s *session) takeObjects(ctx context.Context, store *baseline.Store, snap *snapshot.Snapshot) (notes []string, err error) {
+	running, err := s.root.Attr(ctx, "/proc/sys/kernel/random/boot_id")
+	if err != nil || !s.root.Live() || running != snap.Identity.BootID {
+		return nil, nil // another boot: what is there now is not what it loaded
+	}
+	release, _ := s.root.Attr(ctx, releaseFile)
+	set := s.nodeObjects(ctx, nil, store, release)
+	if len(set.Files) == 0 {
+		return nil, nil
+	}
+	if !s.budgetGiven {
+		s.budget = objectsBudget
+	}
+	fresh, err := s.collect(ctx, "accept", nil, s.newObjectRun(ctx, set, true), s.guard, "")
+	if err != nil {
+		return nil, err
+	}
+	replaceObjects(snap, fresh)
+	if err := snap.Sort(); err != nil {
+		return nil, err
+	}
+	if _, err := store.Save(snap, nil); err != nil {
+		return nil, err
+	}
+	return keepObjects(store, set, nil), nil
+}
+
+// replaceObjects takes what is said of objects from another snapshot of the same boot.
+func replaceObjects(snap, fresh *snapshot.Snapshot) {
+	ofObjects := func(s snapshot.Subject) bool {
+		return s.Kind == workload.ObjectKind || s.Kind == probes.ProgramKind().Name ||
+			s.Kind == snapshot.SourceKind && (s.ID == workload.SourceName || s.ID == probes.ObjectsSource || s.ID == recalledSource)
+	}
+	snap.Subjects = slices.DeleteFunc(snap.Subjects, ofObjects)
+	for _, s := range fresh.Subjects {
+		if ofObjects(s) {
+			snap.Subjects = append(snap.Subjects, s)
+		}
+	}
 }
 
 // warnDamaged says on the error output what was found damaged.

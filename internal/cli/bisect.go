@@ -12,6 +12,7 @@ import (
 	"lastgood/internal/kernels"
 	"lastgood/internal/preflight"
 	"lastgood/internal/snapshot"
+	"lastgood/loader"
 )
 
 func bisectCommand() command {
@@ -226,7 +227,14 @@ func (b *bisecter) ask(ctx context.Context, k kernels.Kernel) (reading, error) {
 	if err != nil {
 		return reading{why: hintText(err)}, ctx.Err()
 	}
-	m, err := b.p.measureOnly(ctx, k, len(b.p.objects) > 0)
+	var files []loader.ObjectFile
+	if len(b.p.objects) > 0 {
+		var err error
+		if files, err = b.p.objectsFor(ctx, ""); err != nil {
+			return reading{}, err
+		}
+	}
+	m, err := b.p.measureOnly(ctx, k, files, len(files) > 0)
 	var other *preflight.NotAskedError
 	switch {
 	case errors.As(err, &other):

@@ -68,17 +68,31 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 	if err != nil {
 		return exitIncomplete, err
 	}
-	snap, err := s.collect(ctx, "check", usual(), s.guard, "")
+	objects := c.objects(ctx)
+	snap, err := s.collect(ctx, "check", usual(), objects, s.guard, "")
 	if err != nil {
 		return exitIncomplete, err
 	}
 	rep := c.judged(ctx, snap)
 	if writable {
-		c.keep(ctx, snap, rep)
+		c.keep(ctx, snap, rep, objects)
 	}
 	c.finish(ctx, rep)
 	return report.ExitStatus(format, rep), s.print(format, rep)
 }
+
+// objects are those of this node's agents, now and at the last good boot.
+func (c *check) objects(ctx context.Context) *objectRun {
+	base, _, err := c.store.LastGood()
+	if err != nil {
+		base = nil // said where it is compared with
+	}
+	release, _ := c.s.root.Attr(ctx, releaseFile)
+	return c.s.newObjectRun(ctx, c.s.nodeObjects(ctx, base, c.store, release), true)
+}
+
+// releaseFile is uname -r.
+const releaseFile = "/proc/sys/kernel/osrelease"
 
 // lock takes the store for writing. Another lastgood at work ends the check; a
 // state folder that cannot be written does not, for what can be judged without
@@ -146,7 +160,18 @@ func (c *check) learn(rep *report.Report, snap *snapshot.Snapshot) {
 
 // keep saves the snapshot, makes it the last good one where it was learned, and
 // forgets the oldest boots.
-func (c *check) keep(ctx context.Context, snap *snapshot.Snapshot, rep *report.Report) {
+func (c *check) keep(ctx context.Context, snap *snapshot.Snapshot, rep *report.Report, objects *objectRun) {
+	base, _, err := c.store.LastGood()
+	if err != nil {
+		base = nil // nothing of it is to be kept
+	}
+	switch {
+	case objects == nil:
+	case base == nil && !errors.Is(err, baseline.ErrNone):
+		c.notes = append(c.notes, "objects are not kept while it is not known which boot is the last good one")
+	default:
+		c.notes = append(c.notes, keepObjects(c.store, objects.set, base)...)
+	}
 	c.finish(ctx, rep)
 	id, err := c.store.Save(snap, result(rep, time.Since(c.start)))
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 // Exit statuses that are no verdict's.
 const (
 	exitOK         = 0
+	exitRegressed  = 1
 	exitUsage      = 2
 	exitIncomplete = 3
 )

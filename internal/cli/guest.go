@@ -19,6 +19,7 @@ import (
 	"lastgood/internal/preflight"
 	"lastgood/internal/source"
 	"lastgood/internal/vm"
+	"lastgood/internal/workload"
 	"lastgood/probes"
 )
 
@@ -51,7 +52,14 @@ func (s *session) guestJob(ctx context.Context, g *vm.Guest) error {
 	if err := os.WriteFile("/etc/machine-id", []byte(job.MachineID+"\n"), 0o444); err != nil {
 		return fmt.Errorf("name the machine: %w", err)
 	}
-	from, err := s.measuring(g.Payload, job)
+	for i := range job.Objects {
+		job.Objects[i].Path = filepath.Join(g.Payload, job.Objects[i].Path)
+	}
+	from, err := s.measuring(job)
+	if err != nil {
+		return err
+	}
+	input, err := workload.Input(job.Objects)
 	if err != nil {
 		return err
 	}
@@ -60,7 +68,7 @@ func (s *session) guestJob(ctx context.Context, g *vm.Guest) error {
 	tell := teller{g: g}
 	snap, err := collect.Run(ctx, collect.Options{
 		Host: s.host(), Sources: from, Tool: tool(), Phase: "preflight", Budget: time.Duration(job.Budget), Jobs: job.Jobs,
-		Unguarded: "a VM", Progress: tell.progress, Child: measureObjects(g.Payload, job.Objects),
+		Unguarded: "a VM", Progress: tell.progress, Input: input,
 	})
 	if err != nil {
 		return err
@@ -78,7 +86,7 @@ func (s *session) guestJob(ctx context.Context, g *vm.Guest) error {
 
 // measuring is what a job asks for: the kernel's own facts always, the built-in
 // catalogue or families of it, and objects.
-func (s *session) measuring(payload string, job preflight.Job) ([]source.Source, error) {
+func (s *session) measuring(job preflight.Job) ([]source.Source, error) {
 	var from []source.Source
 	if !job.ObjectsOnly {
 		chosen, err := choose(inVM(probes.Sources(), job), s.host(), job.Families)
@@ -88,7 +96,7 @@ func (s *session) measuring(payload string, job preflight.Job) ([]source.Source,
 		from = chosen
 	}
 	if len(job.Objects) > 0 {
-		from = append(from, probes.Objects(inFolder(payload, job.Objects)))
+		from = append(from, probes.Objects(job.Objects))
 	}
 	return slices.Concat(boot.Sources(), from), nil
 }
@@ -119,21 +127,6 @@ func inVM(all []source.Source, job preflight.Job) []source.Source {
 		}
 	}
 	return all
-}
-
-func inFolder(dir string, names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = filepath.Join(dir, n)
-	}
-	return out
-}
-
-// measureObjects starts the measuring process with the objects that it is to know of.
-func measureObjects(dir string, objects []string) func() (string, []string, error) {
-	return func() (string, []string, error) {
-		return "/proc/self/exe", append([]string{"lastgood", collect.MeasureCommand}, inFolder(dir, objects)...), nil
-	}
 }
 
 func readJob(name string) (preflight.Job, error) {

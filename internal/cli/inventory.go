@@ -35,7 +35,7 @@ func (s *session) inventory(ctx context.Context) (int, error) {
 	if err != nil {
 		return exitUsage, err
 	}
-	snap, err := s.collect(ctx, "inventory", hw.Sources(), nil, "")
+	snap, err := s.collect(ctx, "inventory", hw.Sources(), nil, nil, "")
 	if err != nil {
 		return exitIncomplete, err
 	}

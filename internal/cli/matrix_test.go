@@ -111,7 +111,7 @@ func measureForMatrix(ctx context.Context, p *preflighter, k kernels.Kernel, nam
 		return err
 	}
 	k.Modules = "" // programs are attached through them, and the archive has dropped some
-	m, err := p.measure(ctx, k)
+	m, err := p.measure(ctx, k, nil)
 	if err != nil {
 		return err
 	}

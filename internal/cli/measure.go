@@ -2,10 +2,14 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/collect"
+	"lastgood/internal/source"
+	"lastgood/loader"
 	"lastgood/probes"
 )
 
@@ -16,16 +20,26 @@ func measureCommand() command {
 		long:    "Started by lastgood itself: reads what to measure and writes what it measured.",
 		example: "lastgood check",
 		setup: func(*pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
-			return func(ctx context.Context, s *session, objects []string) (int, error) {
-				from := sources()
-				if len(objects) > 0 {
-					from = append(from, probes.Objects(objects))
-				}
-				if err := collect.Measure(ctx, s.host(), from, s.env.In, s.env.Out); err != nil {
+			return func(ctx context.Context, s *session, _ []string) (int, error) {
+				if err := collect.Measure(ctx, s.host(), measured, s.env.In, s.env.Out); err != nil {
 					return exitUsage, err
 				}
 				return exitOK, nil
 			}
 		},
 	}
+}
+
+// measured are the sources that load programs: those that are built in, and the objects
+// that the process was told of.
+func measured(input json.RawMessage) ([]source.Source, error) {
+	from := sources()
+	if len(input) == 0 {
+		return from, nil
+	}
+	var files []loader.ObjectFile
+	if err := json.Unmarshal(input, &files); err != nil {
+		return nil, fmt.Errorf("read objects to measure: %w", err)
+	}
+	return append(from, probes.Objects(files)), nil
 }

@@ -21,6 +21,8 @@ import (
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
+	"lastgood/internal/workload"
+	"lastgood/loader"
 	"lastgood/probes"
 )
 
@@ -60,6 +62,7 @@ The exit status is the verdict, of several kernels the worst:
 type preflighter struct {
 	against  string
 	objects  []string
+	builtin  bool
 	families []string
 	suites   []string
 	accel    string
@@ -85,7 +88,8 @@ type preflighter struct {
 // flags are those that say where kernels come from and what runs on them.
 func (p *preflighter) flags(f *pflag.FlagSet) {
 	f.StringVar(&p.against, "against", "", "the kernel to compare with (default: the running one)")
-	f.StringArrayVar(&p.objects, "object", nil, "an ELF object whose programs are measured too; may be given again")
+	f.StringArrayVar(&p.objects, "object", nil, "an ELF object, or a folder of them, to measure in place of those of this node's agents; may be given again")
+	f.BoolVar(&p.builtin, "builtin-only", false, "leave the objects of this node's agents out")
 	f.StringArrayVar(&p.families, "family", nil, "only this family of the built-in catalogue; may be given again")
 	f.StringSliceVar(&p.suites, "suite", nil, "also offer the kernels of this suite (bookworm-backports, sid); may be given again")
 	f.StringVar(&p.accel, "accel", string(vm.Auto), "auto (KVM where it works), kvm or tcg (emulation)")
@@ -207,7 +211,7 @@ func (p *preflighter) choose(ctx context.Context, args []string) ([]kernels.Kern
 
 // judgeAll judges the kernels side by side, --jobs at a time, in the order given.
 func (p *preflighter) judgeAll(ctx context.Context, all []kernels.Kernel) []*report.Report {
-	against := sync.OnceValues(func() (*snapshot.Snapshot, error) { return p.reference(ctx) })
+	against := p.references(ctx)
 	p.bar.total = len(all)
 	reports := make([]*report.Report, len(all))
 	slots := make(chan struct{}, p.s.jobs)
@@ -224,8 +228,46 @@ func (p *preflighter) judgeAll(ctx context.Context, all []kernels.Kernel) []*rep
 	return reports
 }
 
+// references measures the kernel to compare with once for each set of objects: agents
+// that pick by the kernel's version have others for another candidate.
+func (p *preflighter) references(ctx context.Context) func([]loader.ObjectFile) (*snapshot.Snapshot, error) {
+	var mu sync.Mutex
+	known := map[string]func() (*snapshot.Snapshot, error){}
+	return func(files []loader.ObjectFile) (*snapshot.Snapshot, error) {
+		mu.Lock()
+		key := fmt.Sprint(files)
+		if known[key] == nil {
+			known[key] = sync.OnceValues(func() (*snapshot.Snapshot, error) { return p.reference(ctx, files) })
+		}
+		measure := known[key]
+		mu.Unlock()
+		return measure()
+	}
+}
+
+// objectsFor are the objects that a candidate is tried with: those that were named, else
+// those of this node's agents.
+func (p *preflighter) objectsFor(ctx context.Context, release string) ([]loader.ObjectFile, error) {
+	if len(p.objects) > 0 {
+		set, err := givenObjects(ctx, p.objects, workload.Spec{}, release)
+		for _, problem := range set.Problems {
+			err = errors.Join(err, errors.New(problem.Why))
+		}
+		return set.ObjectFiles(), err
+	}
+	if len(p.families) > 0 || p.builtin {
+		return nil, nil
+	}
+	base, _, err := p.store.LastGood()
+	if err != nil {
+		base = nil // what is there now is all there is
+	}
+	set := p.s.nodeObjects(ctx, base, p.store, release)
+	return set.ObjectFiles(), nil
+}
+
 // reference is what the kernel to compare with did in a VM like the candidates'.
-func (p *preflighter) reference(ctx context.Context) (*snapshot.Snapshot, error) {
+func (p *preflighter) reference(ctx context.Context, files []loader.ObjectFile) (*snapshot.Snapshot, error) {
 	k, err := p.find.reference(ctx, p.against)
 	if err != nil {
 		return nil, err
@@ -233,7 +275,7 @@ func (p *preflighter) reference(ctx context.Context) (*snapshot.Snapshot, error)
 	if k, err = p.find.files(ctx, k); err != nil {
 		return nil, err
 	}
-	m, err := p.measure(ctx, k)
+	m, err := p.measure(ctx, k, files)
 	if err != nil {
 		return nil, err
 	}
@@ -243,12 +285,12 @@ func (p *preflighter) reference(ctx context.Context) (*snapshot.Snapshot, error)
 	return m.Snapshot, nil
 }
 
-func (p *preflighter) measure(ctx context.Context, k kernels.Kernel) (*preflight.Measured, error) {
-	return p.measureOnly(ctx, k, false)
+func (p *preflighter) measure(ctx context.Context, k kernels.Kernel, files []loader.ObjectFile) (*preflight.Measured, error) {
+	return p.measureOnly(ctx, k, files, false)
 }
 
 // measureOnly leaves the built-in catalogue out where only the objects matter.
-func (p *preflighter) measureOnly(ctx context.Context, k kernels.Kernel, objects bool) (*preflight.Measured, error) {
+func (p *preflighter) measureOnly(ctx context.Context, k kernels.Kernel, files []loader.ObjectFile, objects bool) (*preflight.Measured, error) {
 	budget := guestBudget
 	if p.thorough {
 		budget = thoroughGuestBudget
@@ -257,7 +299,7 @@ func (p *preflighter) measureOnly(ctx context.Context, k kernels.Kernel, objects
 		budget = p.s.budget
 	}
 	job := preflight.Job{Families: p.families, ObjectsOnly: objects, Quick: p.quick, Thorough: p.thorough, Budget: budget, Jobs: p.lab.Machine.CPUs, NeedMiB: needMiB, MachineID: guestMachineID}
-	return p.lab.Measure(ctx, preflight.Candidate{Release: k.Release, Arch: k.Arch, Image: k.Image, Modules: k.Modules}, job, p.objects,
+	return p.lab.Measure(ctx, preflight.Candidate{Release: k.Release, Arch: k.Arch, Image: k.Image, Modules: k.Modules}, job, files,
 		func(line string) { p.bar.show(k.Release, line) })
 }
 
@@ -265,7 +307,7 @@ func (p *preflighter) measureOnly(ctx context.Context, k kernels.Kernel, objects
 const guestMachineID = "1a57600d1a57600d1a57600d1a57600d"
 
 // judge is the whole preflight of one kernel.
-func (p *preflighter) judge(ctx context.Context, k kernels.Kernel, against func() (*snapshot.Snapshot, error)) *report.Report {
+func (p *preflighter) judge(ctx context.Context, k kernels.Kernel, against func([]loader.ObjectFile) (*snapshot.Snapshot, error)) *report.Report {
 	start := time.Now()
 	rep := &report.Report{Taken: start, Preflight: &report.Preflight{
 		Kernel: k.Release, Flavour: k.Flavour, Package: strings.TrimSpace(k.Package + " " + k.Version), Source: k.Source, Reason: k.Reason}}
@@ -281,7 +323,7 @@ func (p *preflighter) judge(ctx context.Context, k kernels.Kernel, against func(
 }
 
 // layers are this host, the candidate's files, and the candidate at work.
-func (p *preflighter) layers(ctx context.Context, rep *report.Report, k kernels.Kernel, against func() (*snapshot.Snapshot, error)) {
+func (p *preflighter) layers(ctx context.Context, rep *report.Report, k kernels.Kernel, against func([]loader.ObjectFile) (*snapshot.Snapshot, error)) {
 	p.bar.show(k.Release, "fetching")
 	k, err := p.find.files(ctx, k)
 	if err != nil {
@@ -303,13 +345,31 @@ func (p *preflighter) layers(ctx context.Context, rep *report.Report, k kernels.
 	host := p.s.host()
 	target := p.find.target(ctx, k, p.store)
 	findings, gaps := preflight.Host(ctx, host, target)
-	read, unread := candidate.Read(ctx, host, candidate.Files{Release: k.Release, Arch: k.Arch, Image: k.Image, Modules: k.Modules, Config: k.Config, Initramfs: k.Initramfs}, p.objects)
+	read, unread := candidate.Read(ctx, host, candidate.Files{Release: k.Release, Arch: k.Arch, Image: k.Image, Modules: k.Modules, Config: k.Config, Initramfs: k.Initramfs}, p.paths(ctx, k.Release))
 	p.add(rep, append(findings, read...), append(gaps, unread...))
 }
 
+// paths are where the candidate's objects are read.
+func (p *preflighter) paths(ctx context.Context, release string) []string {
+	files, err := p.objectsFor(ctx, release)
+	if err != nil {
+		return p.objects // each is said to be unreadable where it is read
+	}
+	var out []string
+	for _, f := range files {
+		out = append(out, f.Path)
+	}
+	return out
+}
+
 // runLayer boots the candidate and judges it against the reference.
-func (p *preflighter) runLayer(ctx context.Context, rep *report.Report, k kernels.Kernel, against func() (*snapshot.Snapshot, error)) {
-	m, err := p.measure(ctx, k)
+func (p *preflighter) runLayer(ctx context.Context, rep *report.Report, k kernels.Kernel, against func([]loader.ObjectFile) (*snapshot.Snapshot, error)) {
+	files, err := p.objectsFor(ctx, k.Release)
+	if err != nil {
+		p.untested(rep, k, hintText(err))
+		return
+	}
+	m, err := p.measure(ctx, k, files)
 	var other *preflight.NotAskedError
 	switch {
 	case errors.As(err, &other):
@@ -330,7 +390,7 @@ func (p *preflighter) runLayer(ctx context.Context, rep *report.Report, k kernel
 	}
 	rep.Preflight.Tested = true
 	rep.Current, rep.Counts = &m.Snapshot.Identity, report.Counted(m.Snapshot)
-	base, err := against()
+	base, err := against(files)
 	if err != nil {
 		gap := snapshot.Gap{Kind: "kernel", ID: "against", Reason: "there is nothing to compare with: " + hintText(err), Counts: true}
 		rep.Verdict, rep.Incomplete = snapshot.Incomplete, []snapshot.Gap{gap}

@@ -82,6 +82,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("HOSTS", hosts)
+			e.Setenv("BPF", filepath.Join(hosts, "..", "..", "bpf"))
 			return os.WriteFile(filepath.Join(e.WorkDir, "lastgood.yaml"), []byte("keep: 5\n"), 0o644)
 		},
 		Condition: func(cond string) (bool, error) {
@@ -94,7 +95,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("no condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "edit": edit, "snapshots-equal": snapshotsEqual,
+			"exits": exits, "edit": edit, "snapshots-equal": snapshotsEqual, "spoil-objects": spoilObjects,
 		},
 	})
 }
@@ -185,6 +186,21 @@ func editOne(ts *testscript.TestScript, snap *snapshot.Snapshot, words []string)
 		sub.Set(attr, snapshot.Text(text))
 	}
 	return 1
+}
+
+// spoilObjects changes a byte of every object that a state folder keeps.
+func spoilObjects(ts *testscript.TestScript, _ bool, args []string) {
+	kept, err := filepath.Glob(filepath.Join(args[0], "objects", "sha256", "*"))
+	ts.Check(err)
+	if len(kept) == 0 {
+		ts.Fatalf("no objects are kept in %s", args[0])
+	}
+	for _, name := range kept {
+		b, err := os.ReadFile(name)
+		ts.Check(err)
+		b[len(b)/2] ^= 1
+		ts.Check(os.WriteFile(name, b, 0o640))
+	}
 }
 
 // snapshotsEqual checks that two snapshots agree in every exact attribute.

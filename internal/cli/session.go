@@ -19,6 +19,7 @@ import (
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
+	"lastgood/internal/workload"
 	"lastgood/probes"
 )
 
@@ -118,21 +119,37 @@ func kinds() (snapshot.Kinds, error) {
 	for _, src := range sources() {
 		declared = append(declared, src.Kinds...)
 	}
-	declared = append(declared, probes.ProgramKind())
+	declared = append(declared, probes.ProgramKind(), workload.Kind())
 	return snapshot.NewKinds(declared...)
 }
 
 // openGuard opens the crash guard once the boot is known; nil means none.
 type openGuard func(boot, build string) (collect.Guard, error)
 
-// collect takes one snapshot of the given sources.
-func (s *session) collect(ctx context.Context, phase string, from []source.Source, guard openGuard, unguarded string) (*snapshot.Snapshot, error) {
+// collect takes one snapshot of the given sources, and of objects where there are any.
+func (s *session) collect(ctx context.Context, phase string, from []source.Source, objects *objectRun, guard openGuard, unguarded string) (*snapshot.Snapshot, error) {
 	p := newProgress(s)
 	defer p.end()
-	return collect.Run(ctx, collect.Options{
+	o := collect.Options{
 		Host: s.host(), Sources: from, Tool: tool(), Phase: phase, Budget: s.budget, Jobs: s.jobs,
 		Guard: guard, Unguarded: unguarded, Progress: p.show,
-	})
+	}
+	if objects == nil {
+		return collect.Run(ctx, o)
+	}
+	var err error
+	if o.Input, err = objects.input(); err != nil {
+		return nil, err
+	}
+	o.Sources = append(slices.Clone(from), objects.sources()...)
+	snap, err := collect.Run(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := objects.remember(snap); err != nil {
+		o.Host.Log.Warn("measurements are not remembered", "err", err)
+	}
+	return snap, nil
 }
 
 // format is the output format, checked against what the command has.

@@ -40,7 +40,7 @@ func (s *session) snapshot(ctx context.Context, keep bool) (int, error) {
 	if s.rootPath != "" {
 		guard = nil // nothing is loaded for a recorded host
 	}
-	snap, err := s.collect(ctx, "snapshot", usual(), guard, "a person runs it")
+	snap, err := s.collect(ctx, "snapshot", usual(), s.presentObjects(ctx), guard, "a person runs it")
 	if err != nil {
 		return exitIncomplete, err
 	}
@@ -56,7 +56,7 @@ func (s *session) keepSnapshot(ctx context.Context, format string) (int, error) 
 	if err := lock(ctx, store); err != nil {
 		return exitIncomplete, err
 	}
-	snap, err := s.collect(ctx, "snapshot", usual(), s.guard, "")
+	snap, err := s.collect(ctx, "snapshot", usual(), s.presentObjects(ctx), s.guard, "")
 	if err != nil {
 		return exitIncomplete, err
 	}

@@ -177,7 +177,7 @@ func TestVMThorough(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := p.measure(t.Context(), k)
+	m, err := p.measure(t.Context(), k, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ package collect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -47,6 +48,8 @@ type Options struct {
 	// nothing is loaded, unless Unguarded says why that is safe.
 	Guard     func(boot, build string) (Guard, error)
 	Unguarded string
+	// Input is handed to the measuring process, for it to make the same steps from.
+	Input json.RawMessage
 	// Child starts the measuring process; nil means this very binary.
 	Child func() (string, []string, error)
 	// Progress is told what goes on; it may be nil.

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ import (
 // The test binary is its own measuring process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == MeasureCommand {
-		if err := Measure(context.Background(), testHost(), testSources(), os.Stdin, os.Stdout); err != nil {
+		if err := Measure(context.Background(), testHost(), func(json.RawMessage) ([]source.Source, error) { return testSources(), nil }, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(2)
 		}

@@ -20,7 +20,9 @@ const MeasureCommand = "__measure"
 
 // Measure is the child process: it reads a request, runs the steps that it
 // names and writes frames. It is started by Run and by nobody else.
-func Measure(ctx context.Context, host source.Host, sources []source.Source, in io.Reader, out io.Writer) error {
+//
+// sources makes the sources from the input that Run was given.
+func Measure(ctx context.Context, host source.Host, sources func(json.RawMessage) ([]source.Source, error), in io.Reader, out io.Writer) error {
 	lines := bufio.NewReader(in)
 	var req request
 	line, err := lines.ReadBytes('\n')
@@ -38,8 +40,12 @@ func Measure(ctx context.Context, host source.Host, sources []source.Source, in 
 	if why := refused(ctx, host.Root); why != "" {
 		return m.send(frame{Type: frameRefused, Text: why})
 	}
+	all, err := sources(req.Input)
+	if err != nil {
+		return err
+	}
 	steps := map[string]task{}
-	for _, src := range sources {
+	for _, src := range all {
 		if src.Steps == nil {
 			continue
 		}

@@ -15,6 +15,8 @@ import (
 // request is what the child is to do.
 type request struct {
 	Steps []string `json:"steps"` // ids, in order
+	// Input is what the steps are made from besides this host: objects to measure.
+	Input json.RawMessage `json:"input,omitempty"`
 	// MemoryBytes bounds the child's writable memory.
 	MemoryBytes uint64 `json:"memory_bytes"`
 }

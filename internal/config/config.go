@@ -13,6 +13,7 @@ import (
 
 	"lastgood/internal/compare"
 	"lastgood/internal/snapshot"
+	"lastgood/internal/workload"
 )
 
 // DefaultPath is where the service's configuration stands.
@@ -30,6 +31,9 @@ type Config struct {
 	Keep int `yaml:"keep"`
 	// Rules changes what a rule weighs, by its code.
 	Rules map[string]Rule `yaml:"rules"`
+	// Workloads say where the BPF objects of this node's agents are; nil means the places
+	// that are known, an empty list none.
+	Workloads *[]workload.Spec `yaml:"workloads"`
 	// Ignore lists subjects that are never judged, as patterns on "kind/id".
 	Ignore []string `yaml:"ignore"`
 }
@@ -95,6 +99,26 @@ func (c *Config) check(name string) error {
 		return fmt.Errorf("read configuration %s: jobs %d: not above zero", name, c.Jobs)
 	case c.Keep < 2:
 		return fmt.Errorf("read configuration %s: keep %d: the last good boot and the current one need 2", name, c.Keep)
+	}
+	return c.checkWorkloads(name)
+}
+
+// checkWorkloads refuses what would look for nothing.
+func (c *Config) checkWorkloads(name string) error {
+	if c.Workloads == nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	for i, w := range *c.Workloads {
+		switch {
+		case w.Name == "":
+			return fmt.Errorf("read configuration %s: workloads: entry %d has no name", name, i+1)
+		case seen[w.Name]:
+			return fmt.Errorf("read configuration %s: workloads: there are two of the name %s", name, w.Name)
+		case len(w.Objects) == 0:
+			return fmt.Errorf("read configuration %s: workloads: %s has no objects", name, w.Name)
+		}
+		seen[w.Name] = true
 	}
 	return nil
 }

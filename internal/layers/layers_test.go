@@ -36,8 +36,9 @@ var above = map[string][]string{
 	"internal/bootloader":      {"internal/sysfs"},
 	"internal/candidate":       {"internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
-	"internal/config":          {"internal/compare", "internal/snapshot"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "probes"},
+	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
+	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload"},
+	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/workload", "loader", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
 }

@@ -1,6 +1,10 @@
 package preflight
 
-import "time"
+import (
+	"time"
+
+	"lastgood/loader"
+)
 
 // JobFile is the name of the job among a guest's files.
 const JobFile = "job.json"
@@ -9,8 +13,8 @@ const JobFile = "job.json"
 type Job struct {
 	// Families of the built-in catalogue; none means all.
 	Families []string `json:"families,omitempty"`
-	// Objects are names of ELF objects among the guest's files.
-	Objects []string `json:"objects,omitempty"`
+	// Objects are ELF objects; their paths are names among the guest's files.
+	Objects []loader.ObjectFile `json:"objects,omitempty"`
 	// ObjectsOnly leaves the built-in catalogue out.
 	ObjectsOnly bool `json:"objects_only,omitempty"`
 	// Quick leaves out what takes seconds in an emulated machine, Thorough adds the

@@ -20,6 +20,7 @@ import (
 	"lastgood/internal/kmod"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
+	"lastgood/loader"
 )
 
 // Lab measures kernels in VMs and remembers what it measured: the same kernel, the
@@ -76,8 +77,8 @@ func (e *NotAskedError) Error() string {
 const maxSnapshot = 64 << 20
 
 // Measure boots the candidate and has it do the job, or gives what it did before.
-// The objects are paths on this host; their base names must differ.
-func (l *Lab) Measure(ctx context.Context, c Candidate, job Job, objects []string, progress func(string)) (*Measured, error) {
+// The objects' paths are of this host.
+func (l *Lab) Measure(ctx context.Context, c Candidate, job Job, objects []loader.ObjectFile, progress func(string)) (*Measured, error) {
 	job.Modules = c.Modules != ""
 	payload, err := l.payload(&job, objects)
 	if err != nil {
@@ -166,21 +167,21 @@ func unpackSnapshot(packed []byte) (*snapshot.Snapshot, error) {
 }
 
 // payload is what goes into the guest beside lastgood itself.
-func (l *Lab) payload(job *Job, objects []string) ([]vm.File, error) {
+func (l *Lab) payload(job *Job, objects []loader.ObjectFile) ([]vm.File, error) {
 	var files []vm.File
 	seen := map[string]bool{}
-	for _, o := range objects {
-		name := filepath.Base(o)
-		if seen[name] || name == JobFile {
-			return nil, fmt.Errorf("read objects: there are two of the name %s", name)
+	for i, o := range objects {
+		if seen[o.Name] {
+			return nil, fmt.Errorf("read objects: there are two of the name %s", o.Name)
 		}
-		seen[name] = true
-		data, err := os.ReadFile(o)
+		seen[o.Name] = true
+		data, err := o.Read()
 		if err != nil {
-			return nil, fmt.Errorf("read object: %w", err)
+			return nil, err
 		}
-		files = append(files, vm.File{Path: name, Mode: 0o444, Data: data})
-		job.Objects = append(job.Objects, name)
+		o.Path = fmt.Sprintf("object-%d.o", i)
+		files = append(files, vm.File{Path: o.Path, Mode: 0o444, Data: data})
+		job.Objects = append(job.Objects, o)
 	}
 	b, err := json.Marshal(job)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"lastgood/internal/kmod"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
+	"lastgood/loader"
 )
 
 // labFile writes a file into a folder of its own.
@@ -38,11 +39,11 @@ type keyInput struct {
 func keyOf(t *testing.T, in keyInput) string {
 	t.Helper()
 	l := &Lab{Self: labFile(t, "lastgood", in.self)}
-	var objects []string
+	var objects []loader.ObjectFile
 	for name, text := range in.objects {
-		objects = append(objects, labFile(t, name, text))
+		objects = append(objects, loader.ObjectFile{Name: name, Path: labFile(t, name, text)})
 	}
-	slices.SortFunc(objects, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
+	slices.SortFunc(objects, func(a, b loader.ObjectFile) int { return strings.Compare(a.Name, b.Name) })
 	payload, err := l.payload(&in.job, objects)
 	if err != nil {
 		t.Fatal(err)
@@ -112,21 +113,20 @@ func TestLabKeyWantsItsFiles(t *testing.T) {
 func TestLabPayload(t *testing.T) {
 	l := &Lab{}
 	job := Job{Jobs: 2}
-	files, err := l.payload(&job, []string{labFile(t, "b.o", "b"), labFile(t, "a.o", "a")})
-	if err != nil || len(files) != 3 || files[0].Path != "b.o" || string(files[1].Data) != "a" || files[2].Path != JobFile {
+	files, err := l.payload(&job, []loader.ObjectFile{{Name: "b.o", Path: labFile(t, "b.o", "b")}, {Name: "a.o", Path: labFile(t, "a.o", "a"), Values: json.RawMessage(`{"x":1}`)}})
+	if err != nil || len(files) != 3 || files[0].Path != "object-0.o" || string(files[1].Data) != "a" || files[2].Path != JobFile {
 		t.Fatalf("%+v, %v", files, err)
 	}
 	var told Job
 	if err := json.Unmarshal(files[2].Data, &told); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(Job{Jobs: 2, Objects: []string{"b.o", "a.o"}}, told); diff != "" {
+	if diff := cmp.Diff(Job{Jobs: 2, Objects: []loader.ObjectFile{{Name: "b.o", Path: "object-0.o"}, {Name: "a.o", Path: "object-1.o", Values: json.RawMessage(`{"x":1}`)}}}, told); diff != "" {
 		t.Errorf("job (-want +got):\n%s", diff)
 	}
-	for name, objects := range map[string][]string{
-		"two of the name a.o":        {labFile(t, "a.o", "1"), labFile(t, "a.o", "2")},
-		"two of the name " + JobFile: {labFile(t, JobFile, "1")},
-		"no such file":               {filepath.Join(t.TempDir(), "gone.o")},
+	for name, objects := range map[string][]loader.ObjectFile{
+		"two of the name a.o": {{Name: "a.o", Path: labFile(t, "a.o", "1")}, {Name: "a.o", Path: labFile(t, "a.o", "2")}},
+		"no such file":        {{Name: "gone.o", Path: filepath.Join(t.TempDir(), "gone.o")}},
 	} {
 		if files, err := l.payload(&Job{}, objects); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %d files, %v", name, len(files), err)
