@@ -36,7 +36,7 @@ var programKind = snapshot.Kind{
 var programRules = []snapshot.Rule{
 	{Code: "program-rejected", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"accepted"}, To: []string{"rejected"}, Unless: sameProgram, Topic: topicVerdict,
 		Severity: snapshot.Critical, Class: snapshot.ClassKernel,
-		Message: "{name} is refused and was accepted: {attr:cause}",
+		Message: "{name} is refused after {attr:insns_processed} and was accepted with {was:insns_processed}: {attr:cause}",
 		Hint:    "its agent will not start on this kernel: stay on the last good one until the program or the kernel is mended"},
 	{Code: "program-accepted", On: snapshot.OnBecomes, Attr: "verdict", From: []string{"rejected"}, To: []string{"accepted"}, Unless: sameProgram, Topic: topicVerdict,
 		Severity: snapshot.Info, Class: snapshot.ClassKernel,

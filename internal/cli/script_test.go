@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,11 +16,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lastgood/internal/snapshot"
+	"lastgood/internal/vm"
 )
 
 // The scripts run the command as a process of its own, which starts its measuring
 // child as the installed binary does.
+//
+// Started as the first process of a VM, the tests are what runs in it.
 func TestMain(m *testing.M) {
+	if os.Getpid() == 1 {
+		if err := vm.RunGuest(context.Background(), rebootGuest); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(1)
+	}
 	testscript.Main(cleaned{m}, map[string]func(){
 		"lastgood":    func() { os.Exit(Main(os.Args[1:], OS())) },
 		"without-bpf": withoutBPF,

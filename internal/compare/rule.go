@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -255,8 +256,17 @@ func message(text string, p *pair, d *snapshot.Delta) string {
 			facts = append(facts, "{attr:"+name+"}", decl.Unit.Format(v))
 		}
 	}
-	return strings.NewReplacer(facts...).Replace(text)
+	if strings.Contains(text, "{was:") && p.old != nil {
+		for name, v := range p.old.Attrs {
+			decl, _ := p.kind.Attr(name)
+			facts = append(facts, "{was:"+name+"}", decl.Unit.Format(v))
+		}
+	}
+	return unfilled.ReplaceAllString(strings.NewReplacer(facts...).Replace(text), "unknown")
 }
+
+// unfilled are the places of attributes that the subject does not have.
+var unfilled = regexp.MustCompile(`\{(attr|was):[a-z0-9_]+\}`)
 
 // deltaFacts are what a sentence may say of one attribute's change.
 func deltaFacts(p *pair, d *snapshot.Delta) []string {

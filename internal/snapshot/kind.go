@@ -135,7 +135,7 @@ type Rule struct {
 	Topic string
 	// Message is a sentence for a person; {name} {attr} {old} {new} {ratio}
 	// {limit} {left} {lost} {gained} stand for the facts, {attr:NAME} for
-	// another attribute of the subject as it is now.
+	// another attribute of the subject as it is now, {was:NAME} as it was.
 	Message string
 	Hint    string
 }

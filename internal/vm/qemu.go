@@ -77,10 +77,12 @@ func fdPath(n int) string { return "/proc/self/fd/" + strconv.Itoa(n) }
 
 // kernelArgs come first on the guest's command line. Every line of the console is
 // emulated character by character, so only notices and worse are printed; "Linux
-// version" is one, the sign of life that the watchdog waits for.
+// version" is one, the sign of life that the watchdog waits for. On a busy host the
+// emulated timer may not tick while the kernel looks, and it would take it for broken
+// and panic (check_timer() in arch/x86/kernel/apic/io_apic.c).
 var kernelArgs = []string{
 	"console=ttyS0,115200", "earlyprintk=ttyS0,115200", "loglevel=6", "panic=-1", "rdinit=/init",
-	"cryptomgr.notests=1", "random.trust_cpu=on", "audit=0", "nowatchdog", "tsc=reliable", "8250.nr_uarts=2",
+	"cryptomgr.notests=1", "random.trust_cpu=on", "audit=0", "nowatchdog", "no_timer_check", "tsc=reliable", "8250.nr_uarts=2",
 }
 
 // arguments of QEMU for a bare machine: two serial ports and nothing else.
