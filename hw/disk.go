@@ -51,6 +51,9 @@ disk bears the same or it has none, by where it sits`,
 		{Name: "rotational", Doc: "yes where it has platters, or says so"},
 		{Name: "removable", Doc: "yes where its medium can be taken out"},
 		{Name: "driver", Doc: "driver of the controller or bridge that it is reached by"},
+		{Name: "state", Doc: "running or live, offline, blocked …, as the kernel has it"},
+		{Name: "io_errors", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that failed since boot (SCSI); a few when a disk is set up are normal"},
+		{Name: "io_timeouts", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that got no answer since boot (SCSI)"},
 		{Name: "location", Noise: snapshot.Evidence, Doc: "controller, port and unit"},
 		{Name: "aliases", Noise: snapshot.Evidence, Doc: "all that it can be known by"},
 	},
@@ -63,6 +66,12 @@ disk bears the same or it has none, by where it sits`,
 			Message: "same disk: was {old}, is {new}; it matters only to what names it {old}", Hint: "name disks by UUID or by /dev/disk/by-id"},
 		{Code: "disk-read-only", On: snapshot.OnBecomes, Attr: "ro", From: []string{"no"}, To: []string{"yes"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
 			Message: "disk {name} is read-only now"},
+		{Code: "disk-offline", On: snapshot.OnBecomes, Attr: "state", From: []string{"running", "live"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+			Symptom: true, Message: "disk {name} is {new}, was {old}", Hint: "look for its controller in the kernel's log"},
+		{Code: "disk-io-errors", On: snapshot.OnGrowth, Attr: "io_errors", Ratio: 2, Floor: 10, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "{new} commands to disk {name} failed since boot, were {old}"},
+		{Code: "disk-io-timeouts", On: snapshot.OnGrowth, Attr: "io_timeouts", Ratio: 2, Floor: 1, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "{new} commands to disk {name} got no answer since boot, were {old}"},
 		{Code: "disk-shrank", On: snapshot.OnWorse, Attr: "size_bytes", Where: map[string]string{"removable": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
 			Message: "disk {name} has {new}, had {old}"},
 		{Code: "disk-block-size-changed", On: snapshot.OnChanged, Attr: "logical_block_bytes", Where: map[string]string{"removable": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
@@ -106,6 +115,9 @@ func (d *device) readDisk() bool {
 	d.Parent = d.hangsOn(at)
 	d.diskIdentity(model)
 	d.number("size_bytes", sectorBytes, "size")
+	d.keep("state", "device", "state")
+	d.number("io_errors", 1, "device", "ioerr_cnt")
+	d.number("io_timeouts", 1, "device", "iotmo_cnt")
 	d.number("logical_block_bytes", 1, "queue", "logical_block_size")
 	d.flag("ro", "ro")
 	d.flag("removable", "removable")

@@ -128,7 +128,7 @@ func (d *device) attr(name string, elem ...string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.Join(strings.Fields(s), " ")
+	return clipText(strings.Join(strings.Fields(s), " "), longestLine)
 }
 
 // keep reads one attribute and sets it as text, unless it is absent or blank.

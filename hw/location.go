@@ -2,6 +2,7 @@ package hw
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"regexp"
 	"strings"
@@ -50,7 +51,9 @@ func (d *device) locate(dir string) (string, error) {
 			out = append(out[:usbAt], ports)
 		case ataPort.MatchString(e):
 			port, err := d.root.Attr(d.ctx, at, "ata_port", e, "port_no")
-			if err == nil {
+			if err == nil && (len(port) == 0 || len(port) > 3 || strings.Trim(port, "0123456789") != "") {
+				errs = append(errs, fmt.Errorf("read port_no of %s: %q is no number of a port", e, clipText(port, longestValue)))
+			} else if err == nil {
 				out = append(out, "port"+port)
 			} else if !sysfs.Absent(err) {
 				errs = append(errs, err)
@@ -124,9 +127,10 @@ func busFolder(dir string) (string, bool) {
 	return "", false
 }
 
-// hangsOn is the key of the USB device, or else the PCI function, that dir hangs
-// on, "" where there is none. dir's own device is not meant.
+// hangsOn is the key of the USB device, or else the USB controller or PCI function,
+// that dir hangs on, "" where there is none. dir's own device is not meant.
 func (d *device) hangsOn(dir string) string {
+	bus := usbBus.MatchString(path.Base(dir))
 	for up := path.Dir(dir); len(up) > len("/sys/devices"); up = path.Dir(up) {
 		base := path.Base(up)
 		_, onUSB := busFolder(up)
@@ -135,8 +139,14 @@ func (d *device) hangsOn(dir string) string {
 			if id, err := d.usbID(up); err == nil {
 				return usbKind + "/" + id
 			}
+		case usbBus.MatchString(base):
+			bus = true
 		case pciSlot.MatchString(base):
-			if place, err := d.locate(up); err == nil {
+			place, err := d.locate(up)
+			switch {
+			case err == nil && bus && d.isXHCI(up):
+				return xhciKind + "/" + place
+			case err == nil:
 				return pciKind + "/" + place
 			}
 		}

@@ -2,10 +2,8 @@ package hw
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"lastgood/internal/snapshot"
@@ -20,7 +18,8 @@ var _ = catalogue.Add(source.Source{
 	Doc:   "PCI functions, their drivers and links\n\nReads /sys/bus/pci/devices.",
 	Kinds: []snapshot.Kind{pciFunction},
 	Read: func(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
-		return scan(ctx, h, "/sys/bus/pci/devices", pciKind, (*device).readPCI)
+		hours := max(1, uptime(ctx, h, 0).Hours())
+		return scan(ctx, h, "/sys/bus/pci/devices", pciKind, func(d *device) bool { return d.readPCI(hours) })
 	},
 })
 
@@ -40,6 +39,17 @@ var pciFunction = snapshot.Kind{
 		{Name: "link_width_max", Unit: snapshot.Count, Doc: "lanes that it has (max_link_width)"},
 		{Name: "link_speed_bits", Unit: snapshot.Bits, Better: snapshot.HigherBetter, Noise: snapshot.Ambient, Doc: "raw speed of each lane now; falls when idle"},
 		{Name: "link_speed_max_bits", Unit: snapshot.Bits, Doc: "raw speed of each lane that it can do"},
+		{Name: "slot_speed_bits", Unit: snapshot.Bits, Better: snapshot.HigherBetter, Doc: "raw speed of each lane that the port above it can do"},
+		{Name: "link_full_speed", Doc: "yes where the link is as fast as function and slot can do"},
+		{Name: "aer_correctable", Unit: snapshot.Count, Noise: snapshot.Ambient, Doc: "PCIe errors since boot that were corrected"},
+		{Name: "aer_correctable_per_hour", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "the same in an hour, rounded down to 1, 10, 100 …; the first hour is a whole one"},
+		{Name: "aer_nonfatal", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "PCIe errors since boot that lost a transfer"},
+		{Name: "aer_fatal", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "PCIe errors since boot that lost the link"},
+		{Name: "iommu", Doc: "yes where an IOMMU stands between it and memory"},
+		{Name: "iommu_type", Doc: "how the IOMMU treats it: DMA, DMA-FQ, identity"},
+		{Name: "iommu_group", Noise: snapshot.Evidence, Doc: "number of its IOMMU group today"},
+		{Name: "interrupts", Order: []string{"msix", "msi", "line"}, Doc: "how it interrupts: by messages (msix, msi) or by a line; line as well where it does not interrupt"},
+		{Name: "msi_vectors", Unit: snapshot.Count, Noise: snapshot.Ambient, Doc: "interrupt messages that it has; depends on the number of processors"},
 		{Name: "numa_node", Doc: "NUMA node, -1 where there is none"},
 		{Name: "location", Noise: snapshot.Evidence, Doc: "chain of slots from the root bus"},
 		{Name: "address", Noise: snapshot.Evidence, Doc: "address of today: domain, bus, device, function"},
@@ -66,11 +76,43 @@ func pciRules() []snapshot.Rule {
 		{Code: "pci-link-narrower", On: snapshot.OnWorse, Attr: "link_width", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
 			Message: "{name} has {new} PCIe lanes, had {old}", Hint: "reseat the card; look for AER errors in the kernel's log"},
 	}
+	rules = append(rules, pciHealthRules()...)
 	for _, class := range needed {
 		rules = append(rules, snapshot.Rule{Code: "pci-driver-lost", On: snapshot.OnBecomes, Attr: "driver", To: []string{"none"}, Where: map[string]string{"class": class},
 			Unless: []string{"ids"}, Severity: snapshot.Critical, Class: snapshot.ClassKernel,
 			Message: "no driver is bound to {name}, was {old}",
 			Hint:    "is the module {old} there for this kernel, in the initramfs, and not blacklisted? See `dmesg` and `modprobe {old}`"})
+	}
+	return rules
+}
+
+// steady are the classes whose links do not slow down when idle, as those of graphics
+// cards do.
+var steady = []string{"storage", "network", "usb"}
+
+// pciHealthRules judge the link, its errors and how the function is wired in.
+func pciHealthRules() []snapshot.Rule {
+	unless := []string{"ids", "driver"}
+	rules := []snapshot.Rule{
+		{Code: "pci-slot-slower", On: snapshot.OnWorse, Attr: "slot_speed_bits", Unless: []string{"ids"}, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "the slot of {name} can do {new} a lane, could do {old}", Hint: "look at the speed of the slot in the firmware's setup"},
+		{Code: "pci-errors", On: snapshot.OnBecomes, Attr: "aer_fatal", From: []string{"0"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware, Symptom: true,
+			Topic: "aer", Message: "{name} had {new} fatal PCIe errors since boot", Hint: "reseat the card; see aer_dev_fatal and the kernel's log"},
+		{Code: "pci-errors", On: snapshot.OnBecomes, Attr: "aer_nonfatal", From: []string{"0"}, Severity: snapshot.Warning, Class: snapshot.ClassHardware, Symptom: true,
+			Topic: "aer", Message: "{name} had {new} PCIe errors since boot that lost a transfer", Hint: "reseat the card; see aer_dev_nonfatal and the kernel's log"},
+		{Code: "pci-errors-corrected", On: snapshot.OnGrowth, Attr: "aer_correctable_per_hour", Ratio: 100, Floor: 90, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Topic: "aer", Message: "{name} has {new} corrected PCIe errors an hour or more, had {old}", Hint: "reseat the card; see aer_dev_correctable"},
+		{Code: "pci-iommu-changed", On: snapshot.OnChanged, Attr: "iommu_type", Unless: []string{"ids"}, Severity: snapshot.Warning, Class: snapshot.ClassConfig,
+			Message: "the IOMMU treats {name} as {new}, was {old}", Hint: "see iommu= and iommu.passthrough= on the kernel's command line"},
+		{Code: "pci-interrupts-worse", On: snapshot.OnWorse, Attr: "interrupts", Unless: unless, Severity: snapshot.Warning, Class: snapshot.ClassKernel,
+			Message: "{name} interrupts by {new}, did by {old}"},
+		{Code: "pci-numa-changed", On: snapshot.OnChanged, Attr: "numa_node", Unless: []string{"ids"}, Severity: snapshot.Info, Class: snapshot.ClassHardware,
+			Message: "{name} is on NUMA node {new}, was on {old}"},
+	}
+	for _, class := range steady {
+		rules = append(rules, snapshot.Rule{Code: "pci-link-slower", On: snapshot.OnBecomes, Attr: "link_full_speed", From: []string{"yes"}, To: []string{"no"}, Where: map[string]string{"class": class},
+			Unless: []string{"ids"}, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "the PCIe link of {name} is slower than it and its slot can do: {attr:link_speed_bits} a lane", Hint: "reseat the card; look for AER errors in the kernel's log"})
 	}
 	return rules
 }
@@ -86,7 +128,8 @@ var classes = []struct{ code, name string }{
 // virtual machine starts, so they are never compared.
 var handing = []string{"vfio-pci", "pci-stub", "uio_pci_generic", "igb_uio", "xen-pciback", "pciback"}
 
-func (d *device) readPCI() bool {
+// readPCI reads one function. hours is how long the host is up.
+func (d *device) readPCI(hours float64) bool {
 	d.settle(d.dir)
 	d.Parent = d.hangsOn(d.dir)
 	d.Set("address", snapshot.Text(d.name))
@@ -108,7 +151,10 @@ func (d *device) readPCI() bool {
 	d.virtualFunction()
 	if class != "bridge" { // a bridge's link is that of the device behind it
 		d.pciLink()
+		d.interrupts()
 	}
+	d.aer(hours)
+	d.iommu()
 	d.Label = strings.Join(strings.Fields(fmt.Sprintf("%s %s (%s)", class, ids, d.name)), " ")
 	return true
 }
@@ -150,47 +196,6 @@ func (d *device) virtualFunction() {
 		return
 	}
 	d.Set("virtual_function", yesNo(vf))
-}
-
-// maxLanes is the widest link of the PCIe specification; a function that sleeps
-// answers with all bits set.
-const maxLanes = 32
-
-func (d *device) pciLink() {
-	for name, file := range map[string]string{"link_width": "current_link_width", "link_width_max": "max_link_width"} {
-		s := d.attr(name, file)
-		n, err := strconv.Atoi(s)
-		switch {
-		case s == "" || s == "0" || s == "Unknown": // no link: a function of the chipset
-		case err != nil || n > maxLanes:
-			d.Fail(name, fmt.Errorf("read %s: %q is no number of lanes", file, s))
-		default:
-			d.Set(name, snapshot.Int(n))
-		}
-	}
-	for name, file := range map[string]string{"link_speed_bits": "current_link_speed", "link_speed_max_bits": "max_link_speed"} {
-		s := d.attr(name, file)
-		if s == "" || strings.HasPrefix(s, "Unknown") {
-			continue
-		}
-		bits, err := parseTransfers(s)
-		if err != nil {
-			d.Fail(name, fmt.Errorf("read %s: %w", file, err))
-			continue
-		}
-		d.Set(name, snapshot.Int(bits))
-	}
-}
-
-// parseTransfers reads "8.0 GT/s PCIe" (pci_speed_string of drivers/pci/probe.c;
-// before Linux 5.7 without the last word): transfers of one bit a second.
-func parseTransfers(s string) (int64, error) {
-	num, unit, _ := strings.Cut(s, " ")
-	f, err := strconv.ParseFloat(num, 64)
-	if err != nil || !strings.HasPrefix(unit, "GT/s") || !(f > 0 && f < 1000) {
-		return 0, errors.New(strconv.Quote(s) + " is no link speed")
-	}
-	return int64(f * 1e9), nil
 }
 
 func yesNo(b bool) snapshot.Value {

@@ -1,9 +1,11 @@
 package hw
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,16 +36,41 @@ var usbDevice = snapshot.Kind{
 		{Name: "firmware", Doc: "release number of the device (bcdDevice)"},
 		{Name: "function", Doc: "storage, network, hub or other, by the classes of its interfaces"},
 		{Name: "speed_bits", Unit: snapshot.Bits, Better: snapshot.HigherBetter, Doc: "speed that its link came up with"},
+		{Name: "generation", Doc: "low, full, high, super or super_plus, by its speed"},
+		{Name: "rx_lanes", Unit: snapshot.Count, Better: snapshot.HigherBetter, Doc: "lanes that it receives on"},
+		{Name: "tx_lanes", Unit: snapshot.Count, Better: snapshot.HigherBetter, Doc: "lanes that it sends on"},
 		{Name: "driver", Doc: "drivers of its interfaces, or none; not set where a program has taken it"},
+		{Name: "transport", Doc: "uas or bot, by the setting of its storage interface that is in use"},
+		{Name: "bridge", Doc: "chip that makes a USB disk of another, by its ids"},
+		{Name: "smart_tunnel", Doc: "way to the SMART data of the drive behind the bridge, as smartctl -d calls it"},
+		{Name: "quirks", Doc: "mask of the quirks that the kernel applies to it (USB_QUIRK_… of include/linux/usb/quirks.h)"},
+		{Name: "authorized", Doc: "no where it must not be used"},
+		{Name: "removable_media", Doc: "yes where its disk's medium can be taken out, no where not; not set where it has no disk"},
+		{Name: "version", Noise: snapshot.Evidence, Doc: "version of USB that it speaks on this link"},
+		{Name: "max_power", Noise: snapshot.Evidence, Doc: "current that it asks for"},
 		{Name: "interfaces", Noise: snapshot.Evidence, Doc: "each interface with its driver"},
 		{Name: "location", Noise: snapshot.Evidence, Doc: "controller and chain of ports"},
 		{Name: "name", Noise: snapshot.Evidence, Doc: "bus and ports of today"},
 	},
 	Rules: []snapshot.Rule{
+		{Code: "usb-missing", On: snapshot.OnMissing, Where: map[string]string{"function": "storage", "removable_media": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+			Message: "USB storage {name} is gone", Hint: "look for its controller and for resets in the kernel's log; try the cable and the socket"},
+		{Code: "usb-missing", On: snapshot.OnMissing, Where: map[string]string{"function": "network"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+			Message: "USB network adapter {name} is gone", Hint: "look for its controller and for resets in the kernel's log; try the cable and the socket"},
 		{Code: "usb-missing", On: snapshot.OnMissing, Severity: snapshot.Info, Class: snapshot.ClassHardware, Message: "USB device {name} is gone"},
 		{Code: "usb-new", On: snapshot.OnNew, Severity: snapshot.Info, Class: snapshot.ClassHardware, Message: "USB device {name} is new"},
 		{Code: "usb-slower", On: snapshot.OnWorse, Attr: "speed_bits", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
 			Message: "USB device {name} came up at {new}, was {old}", Hint: "try the cable and the socket; look for resets in the kernel's log"},
+		{Code: "usb-not-super", On: snapshot.OnBecomes, Attr: "generation", From: []string{"super", "super_plus"}, To: []string{"low", "full", "high"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+			Topic: "speed_bits", Message: "USB device {name} came up at {attr:speed_bits}, it was a SuperSpeed device", Hint: "try the cable and the socket; look for resets in the kernel's log"},
+		{Code: "usb-fewer-lanes", On: snapshot.OnWorse, Attr: "rx_lanes", Severity: snapshot.Warning, Class: snapshot.ClassHardware, Topic: "speed_bits",
+			Message: "USB device {name} uses {new} lanes, used {old}"},
+		{Code: "usb-unauthorized", On: snapshot.OnBecomes, Attr: "authorized", From: []string{"yes"}, To: []string{"no"}, Severity: snapshot.Warning, Class: snapshot.ClassConfig,
+			Message: "USB device {name} must not be used now", Hint: "see its authorized file, and usbguard where that is installed"},
+		{Code: "usb-quirks-changed", On: snapshot.OnChanged, Attr: "quirks", Severity: snapshot.Info, Class: snapshot.ClassKernel,
+			Message: "the kernel treats USB device {name} in another way: quirks {new}, was {old}"},
+		{Code: "usb-uas-lost", On: snapshot.OnBecomes, Attr: "driver", From: []string{"uas"}, To: []string{"usb-storage"}, Severity: snapshot.Warning, Class: snapshot.ClassKernel,
+			Message: "USB disk {name} is driven by usb-storage, was by uas: it takes one command at a time", Hint: "is there a quirk for it (usb-storage.quirks), and the module uas for this kernel?"},
 		{Code: "usb-driver-lost", On: snapshot.OnBecomes, Attr: "driver", To: []string{"none"}, Where: map[string]string{"function": "storage"},
 			Severity: snapshot.Critical, Class: snapshot.ClassKernel, Message: "no driver is bound to USB storage {name}, was {old}", Hint: "is the module {old} there for this kernel? See `modprobe {old}`"},
 		{Code: "usb-driver-lost", On: snapshot.OnBecomes, Attr: "driver", To: []string{"none"}, Where: map[string]string{"function": "network"},
@@ -71,17 +98,60 @@ func (d *device) readUSB() bool {
 	product := d.keep("product", "product")
 	d.keep("serial", "serial")
 	d.keep("firmware", "bcdDevice")
-	if s := d.attr("speed_bits", "speed"); s != "" {
-		if mbit, err := strconv.ParseFloat(s, 64); err == nil && mbit > 0 {
-			d.Set("speed_bits", snapshot.Int(int64(mbit*1e6))) // low speed is "1.5"
-		} else {
-			d.Fail("speed_bits", fmt.Errorf("read speed: %q is no speed", s))
-		}
-	}
+	d.usbLink()
 	d.usbInterfaces()
-	d.Label = strings.TrimSpace(fmt.Sprintf("%s %s (%s)", product, ids, d.name))
+	d.keep("quirks", "quirks")
+	d.flag("authorized", "authorized")
+	what := joined(product, ids)
+	if chip := d.usbChip(ids); chip != "" {
+		what = joined(product, chip, ids)
+	}
+	d.Label = clipText(joined(what, "("+d.name+")"), longestLine)
 	return true
 }
+
+func joined(words ...string) string {
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
+}
+
+// usbLink reads what the link came up with.
+func (d *device) usbLink() {
+	d.keep("version", "version")
+	d.keep("max_power", "bMaxPower")
+	d.number("rx_lanes", 1, "rx_lanes")
+	d.number("tx_lanes", 1, "tx_lanes")
+	s := d.attr("speed_bits", "speed")
+	if s == "" || s == "unknown" {
+		return
+	}
+	mbit, err := strconv.ParseFloat(s, 64) // low speed is "1.5"
+	if err != nil || !(mbit > 0 && mbit < 1e6) {
+		d.Fail("speed_bits", fmt.Errorf("read speed: %q is no speed", clipText(s, longestValue)))
+		return
+	}
+	d.Set("speed_bits", snapshot.Int(int64(mbit*1e6)))
+	d.Set("generation", snapshot.Text(usbGeneration(mbit)))
+}
+
+// longestValue is as much of an odd value as is told.
+const longestValue = 40
+
+// usbGeneration names a speed in Mbit/s as speed_show of drivers/usb/core/sysfs.c has it.
+func usbGeneration(mbit float64) string {
+	switch {
+	case mbit < 12:
+		return "low"
+	case mbit < 480:
+		return "full"
+	case mbit < 5000:
+		return "high"
+	case mbit < 10000:
+		return "super"
+	}
+	return "super_plus"
+}
+
+var usbIDDigits = regexp.MustCompile(`^[0-9a-f]{4}$`)
 
 // usbID names a USB device by its socket and its ids. The two halves of a USB 3
 // hub are in one socket and told apart by their ids, or else by their protocol.
@@ -94,6 +164,9 @@ func (d *device) usbID(dir string) (string, error) {
 		s, err := d.root.Attr(d.ctx, dir, f)
 		if err != nil && !sysfs.Absent(err) {
 			return place, err
+		}
+		if err == nil && !usbIDDigits.MatchString(s) {
+			return place, fmt.Errorf("read %s: %q is no USB id", path.Join(dir, f), clipText(s, longestValue))
 		}
 		if f == "idVendor" {
 			place += "/" + s
@@ -113,7 +186,7 @@ func (d *device) usbInterfaces() {
 	}
 	var drivers, lines []string
 	taken := false
-	function := "other"
+	function, transport, media := "other", "", ""
 	for _, n := range names {
 		m := usbIface.FindStringSubmatch(n)
 		if m == nil {
@@ -131,10 +204,20 @@ func (d *device) usbInterfaces() {
 			drivers = append(drivers, drv)
 		}
 		taken = taken || drv == "usbfs"
-		lines = append(lines, m[1]+"="+drv)
-		function = worthier(function, usbFunction(d.attr("function", n, "bInterfaceClass"), d.attr("function", n, "bInterfaceSubClass")))
+		class, sub, protocol := d.attr("function", n, "bInterfaceClass"), d.attr("function", n, "bInterfaceSubClass"), d.attr("transport", n, "bInterfaceProtocol")
+		lines = append(lines, m[1]+"="+drv+" "+class+"/"+sub+"/"+protocol)
+		function = worthier(function, usbFunction(class, sub))
+		if class == "08" {
+			transport, media = cmp.Or(usbTransports[protocol], transport), cmp.Or(d.usbMedia(n), media)
+		}
 	}
 	d.Set("function", snapshot.Text(function))
+	if transport != "" {
+		d.Set("transport", snapshot.Text(transport))
+	}
+	if media != "" {
+		d.Set("removable_media", snapshot.Text(media))
+	}
 	d.Set("interfaces", snapshot.List(lines...))
 	switch {
 	case taken || len(lines) == 0: // not to be told, or held by a program for now
@@ -145,6 +228,46 @@ func (d *device) usbInterfaces() {
 		d.Set("driver", snapshot.Text(strings.Join(slices.Compact(drivers), "+")))
 	}
 }
+
+// usbTransports are protocols of storage interfaces (USB_PR_… of include/linux/usb/storage.h).
+var usbTransports = map[string]string{"50": "bot", "62": "uas"}
+
+// usbMedia says whether the disks of a storage interface have a medium that can be
+// taken out: "no" where one has none such, "" where there is no disk or it cannot be told.
+func (d *device) usbMedia(iface string) string {
+	answer := ""
+	at := []string{d.dir, iface}
+	for _, shape := range []*regexp.Regexp{scsiHostDir, scsiTarget, scsiLUN} {
+		names, err := d.root.List(d.ctx, at...)
+		if err != nil {
+			return answer
+		}
+		i := slices.IndexFunc(names, shape.MatchString)
+		if i < 0 {
+			return answer
+		}
+		at = append(at, names[i])
+	}
+	disks, err := d.root.List(d.ctx, append(at, "block")...)
+	if err != nil {
+		return answer
+	}
+	for _, n := range disks {
+		s, err := d.root.Attr(d.ctx, append(at, "block", n, "removable")...)
+		switch {
+		case err == nil && s == "0":
+			return "no"
+		case err == nil && s == "1":
+			answer = "yes"
+		}
+	}
+	return answer
+}
+
+var (
+	scsiHostDir = regexp.MustCompile(`^host[0-9]+$`)
+	scsiTarget  = regexp.MustCompile(`^target[0-9]+:[0-9]+:[0-9]+$`)
+)
 
 // usbFunction tells what an interface is for by its class (USB-IF base class
 // codes: 08 mass storage, 09 hub; 02 with subclass 06, 0d or 0e: Ethernet).

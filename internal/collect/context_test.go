@@ -43,31 +43,11 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-func TestKernelLog(t *testing.T) {
-	for record, want := range map[string]string{
-		"4,1234,5678,-;WARNING: CPU: 0 PID: 1 at kernel/bpf/verifier.c:2731\n SUBSYSTEM=x\n": "WARNING: CPU: 0 PID: 1 at kernel/bpf/verifier.c:2731",
-		"6,1,2,-;": "",
-		"garbage":  "",
-		"":         "",
-	} {
-		got, ok := parseRecord(record)
-		if got != want || ok != (want != "") {
-			t.Errorf("%q gave %q, %v", record, got, ok)
-		}
-	}
+func TestAlarming(t *testing.T) {
 	got := alarming([]string{"eth0: link up", "verifier bug: REG INVARIANTS VIOLATION (1)", "WARNING: CPU: 1"})
 	if len(got) != 2 {
 		t.Errorf("alarming: %q", got)
 	}
-}
-
-func FuzzParseRecord(f *testing.F) {
-	f.Add("4,1,2,-;text\n KEY=v\n")
-	f.Fuzz(func(t *testing.T, s string) {
-		if text, ok := parseRecord(s); ok && strings.Contains(text, "\n") {
-			t.Errorf("%q", text)
-		}
-	})
 }
 
 func FuzzParseStatus(f *testing.F) {

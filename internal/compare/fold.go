@@ -19,8 +19,8 @@ func parents(old, new *snapshot.Snapshot) map[string]string {
 	return up
 }
 
-// fold puts what is missing behind a sick or missing parent under the parent's
-// own finding, so that fifty disks behind one dead controller are one finding,
+// fold puts what is missing behind a sick or missing parent, and what is but a sign
+// of its sickness, under the parent's own finding, so that fifty disks behind one dead controller are one finding,
 // as severe as the worst of them.
 func fold(findings []found, up map[string]string) []snapshot.Finding {
 	causes := map[string]int{} // subject that explains its children → place in out of its finding
@@ -33,11 +33,11 @@ func fold(findings []found, up map[string]string) []snapshot.Finding {
 	var behind []found
 	for _, f := range findings {
 		key := ref(f.Subject)
-		if f.gone && topmost(key, up, causes) != "" {
+		if (f.gone || f.symptom) && topmost(key, up, causes) != "" {
 			behind = append(behind, f)
 			continue
 		}
-		if at, ok := causes[key]; ok && at < 0 {
+		if at, ok := causes[key]; ok && at < 0 && explains(&f) {
 			causes[key] = len(out)
 		}
 		out = append(out, f.Finding)
@@ -55,9 +55,9 @@ func fold(findings []found, up map[string]string) []snapshot.Finding {
 func ref(s snapshot.SubjectRef) string { return s.Kind + "/" + s.ID }
 
 // explains reports whether a finding can be the reason for missing children: its
-// subject is gone too, or lost its driver.
+// subject is gone too, or lost its driver, or its rule says so.
 func explains(f *found) bool {
-	return f.gone || strings.HasSuffix(f.Code, "-driver-lost")
+	return f.gone || f.cause || strings.HasSuffix(f.Code, "-driver-lost")
 }
 
 // topmost is the highest subject above key that explains it, "" where there is

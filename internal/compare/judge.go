@@ -48,6 +48,8 @@ type found struct {
 	snapshot.Finding
 	topic string
 	gone  bool // the subject is missing
+	// cause and symptom are the rule's
+	cause, symptom bool
 }
 
 type judge struct {
@@ -172,7 +174,7 @@ func (j *judge) finding(r *snapshot.Rule, p *pair) found {
 	if d == nil && r.Attr != "" && p.old != nil && p.new != nil {
 		d = &snapshot.Delta{Key: s.Key(), Attr: r.Attr, Old: p.old.Attrs[r.Attr], New: p.new.Attrs[r.Attr], Change: snapshot.Changed}
 	}
-	f := found{topic: cmp.Or(r.Topic, r.Attr), gone: p.change == snapshot.Removed}
+	f := found{topic: cmp.Or(r.Topic, r.Attr), gone: p.change == snapshot.Removed, cause: r.Cause, symptom: r.Symptom}
 	f.Finding = snapshot.Finding{
 		Code: r.Code, Severity: r.Severity, Class: j.class(r),
 		Subject: snapshot.SubjectRef{Kind: s.Kind, ID: s.ID, Label: s.Label},

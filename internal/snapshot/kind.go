@@ -130,6 +130,10 @@ type Rule struct {
 	// counter or verdict of the kernel's: where the kernel did not change, the
 	// finding is attributed to what did.
 	Class Class
+	// Cause says that such a finding explains what is missing beneath its subject, and what
+	// else is a Symptom there; a subject that is gone always does. Of a Symptom there is no
+	// finding of its own where something above its subject explains it.
+	Cause, Symptom bool
 	// Topic gathers rules that speak of one thing: of the findings on a subject and
 	// a topic only the worst is reported. It is Attr where it is empty.
 	Topic string
