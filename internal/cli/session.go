@@ -19,6 +19,7 @@ import (
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
+	"lastgood/internal/watch"
 	"lastgood/probes"
 )
 
@@ -118,7 +119,7 @@ func kinds() (snapshot.Kinds, error) {
 	for _, src := range sources() {
 		declared = append(declared, src.Kinds...)
 	}
-	declared = append(declared, probes.ProgramKind())
+	declared = append(declared, probes.ProgramKind(), watch.Kind())
 	return snapshot.NewKinds(declared...)
 }
 

@@ -26,6 +26,7 @@ var above = map[string][]string{
 	"probes":                   {"bpf", "loader", "internal/netlab", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"hw":                       {"internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/boot":            {"internal/snapshot", "internal/source", "internal/sysfs"},
+	"internal/watch":           {"hw", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/compare":         {"internal/snapshot"},
 	"internal/collect":         {"internal/boot", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/baseline":        {"internal/snapshot"},
@@ -37,7 +38,7 @@ var above = map[string][]string{
 	"internal/candidate":       {"internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/config":          {"internal/compare", "internal/snapshot"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "probes"},
+	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
 }
@@ -49,9 +50,10 @@ var only = map[string][]string{
 	"github.com/jaypipes/pcidb":      {"hw"},
 	"github.com/prometheus/procfs":   {"hw"},
 	"github.com/vishvananda/netlink": {"hw", "internal/netlab"},
+	"github.com/mdlayher/ethtool":    {"hw"},
 	"github.com/spf13/pflag":         {"internal/cli"},
 	"github.com/goccy/go-yaml":       {"internal/config"},
-	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/netlab", "internal/vm"},
+	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/netlab", "internal/vm", "internal/watch"},
 }
 
 type pkg struct {
