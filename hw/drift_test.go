@@ -151,11 +151,12 @@ func TestFaults(t *testing.T) {
 		{"a function is handed to a virtual machine",
 			&sysfstest.FS{Links: map[string]string{nvmePCI + "/driver": "../../../../bus/pci/drivers/vfio-pci"}}, snapshot.Good,
 			[]string{"warning disk-driver-changed nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1"}, ""},
-		{"an interface is gone", &sysfstest.FS{Removed: []string{"/sys/class/net/eth0", nic}}, snapshot.Regressed,
-			[]string{"critical nic-missing at:pci0000:00/05.0/00.0"}, ""},
+		{"an interface is gone", &sysfstest.FS{Removed: []string{"/sys/class/net/eth0", nic}}, snapshot.Good,
+			[]string{"warning nic-unused-missing at:pci0000:00/05.0/00.0"}, ""},
 		{"a sensor is hot", &sysfstest.FS{Files: map[string]string{nvmePCI + "/nvme/nvme0/hwmon0/temp1_input": "88850\n"}}, snapshot.Good,
 			[]string{"warning sensor-hot pci0000:00/04.0/00.0/nvme/Composite"}, ""},
-		{"a sensor raves", &sysfstest.FS{Files: map[string]string{nvmePCI + "/nvme/nvme0/hwmon0/temp1_input": "3892314000\n"}}, snapshot.Good, nil, ""},
+		{"a sensor raves", &sysfstest.FS{Files: map[string]string{nvmePCI + "/nvme/nvme0/hwmon0/temp1_input": "3892314000\n"}}, snapshot.Good,
+			[]string{"warning sensor-failed pci0000:00/04.0/00.0/nvme/Composite"}, ""},
 		{"a sensor gives EAGAIN", &sysfstest.FS{Errs: map[string]error{nvmePCI + "/nvme/nvme0/hwmon0/temp1_input": unix.EAGAIN}}, snapshot.Good, nil, ""},
 		{"a function has fatal PCIe errors", &sysfstest.FS{Files: map[string]string{nicPCI + "/aer_dev_fatal": "DLP 2\nTOTAL_ERR_FATAL 2\n"}}, snapshot.Regressed,
 			[]string{"critical pci-errors pci0000:00/05.0/00.0"}, ""},
@@ -199,7 +200,7 @@ func TestFaults(t *testing.T) {
 			[]string{"info firmware-changed machine"}, ""},
 		{"there is no hardware of a kind", &sysfstest.FS{Gone: []string{"/sys/class/hwmon", "/sys/class/thermal", "/sys/bus/usb"}}, snapshot.Regressed, []string{
 			"info usb-missing pci0000:00/02.0/00.0/usb/1/46f4:0001", "critical usb-missing pci0000:00/02.0/00.0/usb/2/46f4:0003",
-			"critical usb-missing pci0000:00/02.0/00.0/usb/3/0525:a4a2", "info sensor-missing pci0000:00/04.0/00.0/nvme/Composite",
+			"critical usb-missing pci0000:00/02.0/00.0/usb/3/0525:a4a2", "warning sensor-missing pci0000:00/04.0/00.0/nvme/Composite", "info cooling-missing Processor",
 		}, ""},
 	}
 	for _, c := range cases {

@@ -92,7 +92,8 @@ func (d *device) readChip() ([]snapshot.Subject, error) {
 		if err != nil && !sysfs.Absent(err) {
 			return out, err
 		}
-		if label == "" {
+		bare := label == ""
+		if bare {
 			label = prefix
 		}
 		s.ID = path.Join(place, chip, joinWords(label))
@@ -100,7 +101,7 @@ func (d *device) readChip() ([]snapshot.Subject, error) {
 		if m[1] == "fan" {
 			d.readFan(&s, prefix)
 		} else {
-			d.readTemp(&s, prefix)
+			d.readTemp(&s, prefix, bare)
 		}
 		out = append(out, s.Subject)
 	}
@@ -108,29 +109,39 @@ func (d *device) readChip() ([]snapshot.Subject, error) {
 }
 
 // faulty reads the bit by which a chip says that a sensor is broken; many have none.
-func (d *device) faulty(s *reading, prefix string) bool {
+// It is asked before the value: a broken sensor mostly reads its register full.
+func (d *device) faulty(s *reading, prefix string) (bool, error) {
 	bit, err := d.root.Attr(d.ctx, d.dir, prefix+"_fault")
 	if sysfs.Absent(err) {
-		return false
+		return false, nil
+	}
+	if err == nil && bit != "0" && bit != "1" {
+		err = fmt.Errorf("read %s_fault: neither 0 nor 1", prefix)
 	}
 	if err != nil {
 		s.Fail("fault", err)
-		return false
+		return false, err
 	}
-	s.Set("fault", yesNo(bit != "0"))
-	return bit != "0"
+	s.Set("fault", yesNo(bit == "1"))
+	return bit == "1", nil
 }
 
-func (d *device) readTemp(s *reading, prefix string) {
+func (d *device) readTemp(s *reading, prefix string, bare bool) {
 	s.Set("type", snapshot.Text("temperature"))
-	faulty := d.faulty(s, prefix)
-	s.limits(d.milli(s, "limit_celsius", prefix+"_max"), d.milli(s, "crit_celsius", prefix+"_crit"))
+	faulty, unsure := d.faulty(s, prefix)
+	s.limits(d.milli(s, "limit_celsius", prefix+"_max"), d.milli(s, "crit_celsius", prefix+"_crit"), d.milli(s, "emergency_celsius", prefix+"_emergency"))
 	n, err := d.root.Int(d.ctx, d.dir, prefix+"_input")
+	if err == nil && unsure != nil {
+		err = fmt.Errorf("whether the sensor is faulty could not be told: %w", unsure)
+	}
 	if err != nil {
 		s.Fail("value_celsius", err)
 		return
 	}
-	s.temperature(n, faulty)
+	s.temperature(n, faulty, bare)
+	if s.Text("reading") == readingGood {
+		d.alarms(s, prefix, "", "max", "crit", "emergency")
+	}
 }
 
 // milli reads a limit, 0 where it is not set.
@@ -142,18 +153,54 @@ func (d *device) milli(s *reading, name, file string) int64 {
 	return n
 }
 
+// alarms gathers the limits that the chip says are crossed: PREFIX_alarm, or
+// PREFIX_LIMIT_alarm.
+func (d *device) alarms(s *reading, prefix string, limits ...string) {
+	var raised []string
+	known := false
+	for _, l := range limits {
+		file := strings.TrimSuffix(prefix+"_"+l, "_") + "_alarm"
+		bit, err := d.root.Attr(d.ctx, d.dir, file)
+		if sysfs.Absent(err) {
+			continue
+		}
+		if err != nil {
+			s.Fail("alarms", err)
+			return
+		}
+		known = true
+		if bit == "1" {
+			raised = append(raised, strings.TrimPrefix(file, prefix+"_"))
+		}
+	}
+	if known {
+		s.Set("alarms", snapshot.List(raised...))
+	}
+}
+
 // fastest is beyond what a fan can turn at.
 const fastest = 100_000
 
+// readFan reads a fan. One that its chip calls failed does not turn, whatever its
+// counter says.
 func (d *device) readFan(s *reading, prefix string) {
 	s.Set("type", snapshot.Text("fan"))
-	faulty := d.faulty(s, prefix)
+	faulty, unsure := d.faulty(s, prefix)
+	if n, err := d.root.Int(d.ctx, d.dir, prefix+"_min"); err == nil && n > 0 && n < fastest {
+		s.Set("min_rpm", snapshot.Int(n))
+	}
+	if faulty {
+		s.Set("reading", snapshot.Text(readingFaulty))
+		s.Set("turning", snapshot.Text("no"))
+		s.Fail("rpm", errors.New("the chip says that the fan failed"))
+		return
+	}
 	n, err := d.root.Int(d.ctx, d.dir, prefix+"_input")
-	switch {
-	case err != nil:
-	case faulty:
-		err = errors.New("the chip says that the fan is faulty")
-	case n < 0 || n > fastest:
+	if err == nil && unsure != nil {
+		err = fmt.Errorf("whether the fan failed could not be told: %w", unsure)
+	}
+	if err == nil && (n < 0 || n > fastest) {
+		s.Set("reading", snapshot.Text(readingImpossible))
 		err = errors.New(strconv.FormatInt(n, 10) + " rpm cannot be")
 	}
 	if err != nil {
@@ -161,6 +208,19 @@ func (d *device) readFan(s *reading, prefix string) {
 		s.Fail("turning", err)
 		return
 	}
+	s.Set("reading", snapshot.Text(readingGood))
 	s.Set("rpm", snapshot.Int(n))
-	s.Set("turning", yesNo(n > 0))
+	s.Set("turning", snapshot.Text(d.turning(n, strings.TrimPrefix(prefix, "fan"))))
+	d.alarms(s, prefix, "", "min")
+}
+
+// turning says why a fan stands: its control of the same number may give it no power.
+func (d *device) turning(rpm int64, number string) string {
+	if rpm > 0 {
+		return "yes"
+	}
+	if duty, err := d.root.Int(d.ctx, d.dir, "pwm"+number); err == nil && duty == 0 {
+		return "parked"
+	}
+	return "no"
 }

@@ -2,14 +2,9 @@ package hw
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
-	"time"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
@@ -22,12 +17,15 @@ var _ = catalogue.Add(source.Source{
 	Name: "net",
 	Doc: `network interfaces that are hardware
 
-Reads /sys/class/net, and netlink for the permanent address. Left out are
+Reads /sys/class/net; netlink for the permanent address and for what the link was
+negotiated to; the firmware's version with an ioctl. Left out are
 interfaces without a device behind them (lo, bridges, bonds, VLANs, veth, tunnels):
 they come and go with containers and are not hardware.`,
 	Kinds: []snapshot.Kind{netInterface},
 	Read:  readNet,
 })
+
+const linkHint = "a link may take seconds to be negotiated: check again in a minute, then look at the cable and the other side"
 
 var netInterface = snapshot.Kind{
 	Name:     netKind,
@@ -39,60 +37,68 @@ var netInterface = snapshot.Kind{
 		{Name: "speed_bits", Unit: snapshot.Bits, Better: snapshot.HigherBetter, Doc: "speed of the link; only while it is up"},
 		{Name: "mtu", Unit: snapshot.Bytes, Doc: "largest packet"},
 		{Name: "operstate", Doc: "state of the link (RFC 2863)"},
+		{Name: "carrier", Doc: "yes where there is a signal on the link; only while the interface is set up"},
+		{Name: "duplex", Order: []string{"full", "half"}, Doc: "full where both sides may send at once; only while the link is up"},
+		{Name: "autoneg", Doc: "on where speed and duplex are negotiated"},
+		{Name: "modes", Noise: snapshot.Evidence, Doc: "link modes that it offers to the other side"},
+		{Name: "fec", Doc: "forward error correction at work"},
+		{Name: "used", Doc: "yes where it had a link or belongs to a bridge or bond"},
+		{Name: "master", Doc: "bridge or bond that it belongs to, or none"},
+		{Name: "altnames", Noise: snapshot.Evidence, Doc: "other names that it answers to"},
+		{Name: "vfs", Unit: snapshot.Count, Better: snapshot.HigherBetter, Doc: "SR-IOV virtual functions that it has"},
+		{Name: "firmware", Doc: "version of its firmware"},
 		{Name: "driver", Doc: "driver"},
 		{Name: "hotplug", Doc: "yes where it may come and go: on USB, or an SR-IOV virtual function"},
 		{Name: "location", Noise: snapshot.Evidence, Doc: "slot and port"},
 		{Name: "aliases", Noise: snapshot.Evidence, Doc: "all that it can be known by"},
 	},
 	Rules: []snapshot.Rule{
-		{Code: "nic-missing", On: snapshot.OnMissing, Where: map[string]string{"hotplug": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+		{Code: "nic-missing", On: snapshot.OnMissing, Where: map[string]string{"hotplug": "no", "used": "yes"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
 			Message: "network interface {name} is gone", Hint: "look for its driver and its firmware in the kernel's log"},
+		{Code: "nic-unused-missing", On: snapshot.OnMissing, Where: map[string]string{"hotplug": "no", "used": "no"}, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "network interface {name} is gone; it had no link"},
 		{Code: "nic-hotplug-missing", On: snapshot.OnMissing, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
 			Message: "network interface {name} is gone; it is on USB or a virtual function, or could not say"},
 		{Code: "nic-new", On: snapshot.OnNew, Severity: snapshot.Info, Class: snapshot.ClassHardware, Message: "network interface {name} is new"},
-		{Code: "nic-renamed", On: snapshot.OnChanged, Attr: "name", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+		{Code: "nic-renamed", On: snapshot.OnChanged, Attr: "name", Severity: snapshot.Info, Class: snapshot.ClassHardware,
 			Message: "same network interface: was {old}, is {new}; what is configured for {old} does not reach it", Hint: "pin the name with a .link file that matches its MAC address"},
 		{Code: "nic-driver-changed", On: snapshot.OnChanged, Attr: "driver", Severity: snapshot.Warning, Class: snapshot.ClassKernel,
 			Message: "network interface {name} is driven by {new}, was {old}"},
 		{Code: "nic-slower", On: snapshot.OnWorse, Attr: "speed_bits", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
 			Message: "the link of {name} came up at {new}, was {old}"},
-		{Code: "nic-link-lost", On: snapshot.OnBecomes, Attr: "operstate", From: []string{"up"}, To: []string{"down", "lowerlayerdown", "notpresent"}, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
-			Message: "network interface {name} is {new}, was {old}"},
+		{Code: "nic-half-duplex", On: snapshot.OnWorse, Attr: "duplex", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "the link of {name} came up with {new} duplex, was {old}"},
+		{Code: "nic-autoneg-off", On: snapshot.OnBecomes, Attr: "autoneg", From: []string{"on"}, To: []string{"off"}, Severity: snapshot.Warning, Class: snapshot.ClassConfig,
+			Message: "{name} does not negotiate its link now"},
+		{Code: "nic-link-lost", On: snapshot.OnBecomes, Attr: "carrier", From: []string{"yes"}, To: []string{"no"}, Topic: "link", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "network interface {name} has no link, had one", Hint: linkHint},
+		{Code: "nic-link-lost", On: snapshot.OnBecomes, Attr: "operstate", From: []string{"up"}, To: []string{"down", "lowerlayerdown", "notpresent"}, Topic: "link", Severity: snapshot.Warning,
+			Class: snapshot.ClassHardware, Message: "network interface {name} is {new}, was {old}", Hint: linkHint},
+		{Code: "nic-vfs-fewer", On: snapshot.OnWorse, Attr: "vfs", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Message: "{name} has {new} virtual functions, had {old}"},
+		{Code: "nic-master-changed", On: snapshot.OnChanged, Attr: "master", Severity: snapshot.Info, Class: snapshot.ClassConfig,
+			Message: "{name} belongs to {new}, belonged to {old}"},
+		{Code: "nic-fec-changed", On: snapshot.OnChanged, Attr: "fec", Severity: snapshot.Info, Class: snapshot.ClassHardware,
+			Message: "the link of {name} corrects errors by {new}, did by {old}"},
+		{Code: "nic-firmware-changed", On: snapshot.OnChanged, Attr: "firmware", Severity: snapshot.Info, Class: snapshot.ClassHardware,
+			Message: "the firmware of {name} is {new}, was {old}"},
 		{Code: "nic-mtu-changed", On: snapshot.OnChanged, Attr: "mtu", Severity: snapshot.Info, Class: snapshot.ClassConfig,
 			Message: "the MTU of {name} is {new}, was {old}"},
 	},
 }
 
-// netlinkPatience bounds each netlink question: rtnl may be held by another.
-const netlinkPatience = time.Second
-
 func readNet(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
-	var permanent func(string) (net.HardwareAddr, error)
+	var ask *linkAsker
 	if h.Root.Live() {
-		nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err == nil {
-			defer nl.Close()
-			err = nl.SetSocketTimeout(netlinkPatience)
-		}
-		permanent = func(name string) (net.HardwareAddr, error) { return permanentAddress(nl, name, err) }
+		ask = newLinkAsker(ctx)
+		defer ask.close()
 	}
-	subjects, err := scan(ctx, h, "/sys/class/net", netKind, func(d *device) bool { return d.readNIC(permanent) })
+	subjects, err := scan(ctx, h, "/sys/class/net", netKind, func(d *device) bool { return d.readNIC(ask) })
 	crossCheckNet(h, subjects)
 	return subjects, err
 }
 
-func permanentAddress(nl *netlink.Handle, name string, broken error) (net.HardwareAddr, error) {
-	if broken != nil {
-		return nil, fmt.Errorf("open netlink: %w", broken)
-	}
-	link, err := nl.LinkByName(name)
-	if err != nil {
-		return nil, fmt.Errorf("ask netlink for %s: %w", name, err)
-	}
-	return link.Attrs().PermHWAddr, nil
-}
-
-func (d *device) readNIC(permanent func(string) (net.HardwareAddr, error)) bool {
+func (d *device) readNIC(ask *linkAsker) bool {
 	real, err := d.root.Exists(d.ctx, d.dir, "device")
 	if err != nil {
 		d.doubt(err)
@@ -108,7 +114,7 @@ func (d *device) readNIC(permanent func(string) (net.HardwareAddr, error)) bool 
 	}
 	d.Parent = d.hangsOn(d.dir)
 	d.hotplug()
-	mac := d.macAddress(permanent)
+	mac := d.macAddress(ask.permanent())
 	if mac != nil {
 		d.Set("mac", snapshot.Text(mac.String()))
 	}
@@ -124,9 +130,9 @@ func (d *device) readNIC(permanent func(string) (net.HardwareAddr, error)) bool 
 		d.Fail("driver", err)
 	}
 	d.number("mtu", 1, "mtu")
-	if d.keep("operstate", "operstate") == "up" {
-		d.linkSpeed() // last, for it may wait for the rtnl lock
-	}
+	d.number("vfs", 1, "device", "sriov_numvfs")
+	d.belongs()
+	d.readLink(ask) // last, for it may wait for the rtnl lock
 	d.Label = d.name
 	return true
 }
@@ -138,18 +144,6 @@ func (d *device) hotplug() {
 		return
 	}
 	d.Set("hotplug", yesNo(vf || onUSB(d.dir)))
-}
-
-// linkSpeed reads Mb/s; -1 is the kernel's word for a speed that it does not know
-// (SPEED_UNKNOWN), and a virtual link answers EINVAL.
-func (d *device) linkSpeed() {
-	n, err := d.root.Int(d.ctx, d.dir, "speed")
-	switch {
-	case err == nil && n > 0:
-		d.Set("speed_bits", snapshot.Int(n*1e6))
-	case err != nil && !sysfs.Absent(err) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP):
-		d.Fail("speed_bits", err)
-	}
 }
 
 // assignedPermanent is NET_ADDR_PERM of include/uapi/linux/netdevice.h: the

@@ -136,10 +136,10 @@ func TestLimits(t *testing.T) {
 	cases := []struct {
 		limit, crit int64
 		want        float64 // 0: none
-	}{{70000, 90000, 70}, {90000, 70000, 70}, {0, 95000, 95}, {80000, 0, 80}, {0, 0, 0}, {-273150, 0, 0}, {65261850, 65261850, 0}}
+	}{{70000, 90000, 70}, {90000, 70000, 70}, {100000, 100000, 95}, {0, 95000, 85}, {0, 70000, 65}, {127000, 90000, 85}, {80000, 0, 80}, {0, 0, 0}, {-273150, 0, 0}, {65261850, 65261850, 0}}
 	for _, c := range cases {
 		s := reading{}
-		s.limits(c.limit, c.crit)
+		s.limits(c.limit, c.crit, 0)
 		if got, _ := s.Attrs["limit_celsius"].Number(); got != c.want {
 			t.Errorf("limits(%d, %d) = %g, want %g", c.limit, c.crit, got, c.want)
 		}

@@ -133,6 +133,7 @@ func (c *check) judged(ctx context.Context, snap *snapshot.Snapshot) *report.Rep
 	default:
 		judge(rep, base, snap, c.kinds, c.policy)
 		rep.Accepted, rep.AcceptedBy = record.Accepted, record.By
+		c.judgeHistory(rep, base, snap)
 	}
 	c.notes = append(c.notes, rep.Notes...)
 	return rep

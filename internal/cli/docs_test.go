@@ -96,6 +96,12 @@ func ruleText(r *snapshot.Rule) string {
 			snapshot.OnHeadroom: fmt.Sprintf("has less than %g %% of its limit left and had more", r.Share*100), snapshot.OnAbove: "is above its limit and was not",
 		}[r.On])
 	}
+	if r.On == snapshot.OnWorse && r.Share > 0 {
+		text += fmt.Sprintf(" by %g %% or more", r.Share*100)
+	}
+	if r.On == snapshot.OnAbove && r.Floor > 0 {
+		text += fmt.Sprintf(" (%g where it bears none)", r.Floor)
+	}
 	if len(r.From) > 0 {
 		text += ", from " + strings.Join(r.From, " or ")
 	}

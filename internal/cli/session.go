@@ -19,6 +19,7 @@ import (
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
+	"lastgood/internal/watch"
 	"lastgood/internal/workload"
 	"lastgood/probes"
 )
@@ -119,7 +120,7 @@ func kinds() (snapshot.Kinds, error) {
 	for _, src := range sources() {
 		declared = append(declared, src.Kinds...)
 	}
-	declared = append(declared, probes.ProgramKind(), workload.Kind())
+	declared = append(declared, probes.ProgramKind(), workload.Kind(), watch.Kind())
 	return snapshot.NewKinds(declared...)
 }
 

@@ -178,7 +178,7 @@ func (j *judge) finding(r *snapshot.Rule, p *pair) found {
 	f.Finding = snapshot.Finding{
 		Code: r.Code, Severity: r.Severity, Class: j.class(r),
 		Subject: snapshot.SubjectRef{Kind: s.Kind, ID: s.ID, Label: s.Label},
-		Attr:    r.Attr, Message: message(r.Message, p, d), Hint: message(r.Hint, p, d),
+		Attr:    r.Attr, Message: message(r, r.Message, p, d), Hint: message(r, r.Hint, p, d),
 		Evidence: evidence(p),
 	}
 	if d != nil && (!d.Old.IsZero() || !d.New.IsZero()) {

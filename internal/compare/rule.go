@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func fires(r *snapshot.Rule, p *pair) bool {
 	case snapshot.OnBecomes:
 		return oneOf(r.From, d.Old) && oneOf(r.To, d.New)
 	case snapshot.OnWorse:
-		return direction(p.kind, d) < 0
+		return direction(p.kind, d) < 0 && byShare(r.Share, d)
 	case snapshot.OnBetter:
 		return direction(p.kind, d) > 0
 	case snapshot.OnGrowth:
@@ -85,6 +86,13 @@ func grew(r *snapshot.Rule, d *snapshot.Delta) bool {
 	old, ok1 := d.Old.Number()
 	new, ok2 := d.New.Number()
 	return ok1 && ok2 && new >= old*r.Ratio && new-old >= r.Floor && new > old
+}
+
+// byShare reports whether a number changed by a share of its old value or more.
+func byShare(share float64, d *snapshot.Delta) bool {
+	old, ok1 := d.Old.Number()
+	new, ok2 := d.New.Number()
+	return !ok1 || !ok2 || math.Abs(new-old) >= share*math.Abs(old)
 }
 
 // spreadOf names the attribute with the spread of what a growth rule is about, "" where
@@ -216,12 +224,37 @@ func headroomSpent(r *snapshot.Rule, p *pair) bool {
 // crossed reports whether the value is above its limit now and was not, or
 // stands above it for the first time that it is seen.
 func crossed(r *snapshot.Rule, p *pair) bool {
-	is, ok := left(p.kind, p.new, r.Attr)
-	if !ok || is >= 0 {
+	is, ok := over(r, p.kind, p.new)
+	if !ok || !is {
 		return false
 	}
-	was, ok := left(p.kind, p.old, r.Attr)
-	return ok && was >= 0
+	was, ok := over(r, p.kind, p.old)
+	return ok && !was
+}
+
+// over reports whether a subject's value is above the limit that a rule of OnAbove
+// holds it to, and whether that can be told.
+func over(r *snapshot.Rule, k *snapshot.Kind, s *snapshot.Subject) (above, ok bool) {
+	if s == nil {
+		return false, false
+	}
+	n, ok := s.Attrs[r.Attr].Number()
+	limit := ruleLimit(r, k, s)
+	return n > limit, ok && limit > 0
+}
+
+// ruleLimit is the limit that a rule holds a subject to, 0 where there is none.
+func ruleLimit(r *snapshot.Rule, k *snapshot.Kind, s *snapshot.Subject) float64 {
+	limit := 0.0
+	if r.LimitAttr != "" && s != nil {
+		limit, _ = s.Attrs[r.LimitAttr].Number()
+	} else {
+		limit = limitOf(k, s, r.Attr)
+	}
+	if limit <= 0 && r.On == snapshot.OnAbove {
+		limit = r.Floor
+	}
+	return limit
 }
 
 // movedNumbers lists the exact numbers of the pair that differ.
@@ -242,13 +275,13 @@ func movedNumbers(p *pair) []*snapshot.Delta {
 }
 
 // message fills in a rule's sentence.
-func message(text string, p *pair, d *snapshot.Delta) string {
+func message(r *snapshot.Rule, text string, p *pair, d *snapshot.Delta) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
 	facts := []string{"{name}", p.subject().Name()}
 	if d != nil {
-		facts = append(facts, deltaFacts(p, d)...)
+		facts = append(facts, deltaFacts(r, p, d)...)
 	}
 	if strings.Contains(text, "{attr:") {
 		for name, v := range p.subject().Attrs {
@@ -269,11 +302,11 @@ func message(text string, p *pair, d *snapshot.Delta) string {
 var unfilled = regexp.MustCompile(`\{(attr|was):[a-z0-9_]+\}`)
 
 // deltaFacts are what a sentence may say of one attribute's change.
-func deltaFacts(p *pair, d *snapshot.Delta) []string {
+func deltaFacts(r *snapshot.Rule, p *pair, d *snapshot.Delta) []string {
 	decl, _ := p.kind.Attr(d.Attr)
 	lost, gained := members(d)
 	limit := snapshot.Value{}
-	if n := limitOf(p.kind, p.new, d.Attr); n == float64(int64(n)) && n > 0 {
+	if n := ruleLimit(r, p.kind, p.new); n == float64(int64(n)) && n > 0 {
 		limit = snapshot.Int(int64(n))
 	} else if n > 0 {
 		limit = snapshot.Float(n)

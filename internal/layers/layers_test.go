@@ -27,6 +27,7 @@ var above = map[string][]string{
 	"probes":                   {"bpf", "loader", "internal/netlab", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"hw":                       {"internal/kmsg", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/boot":            {"internal/snapshot", "internal/source", "internal/sysfs"},
+	"internal/watch":           {"hw", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/compare":         {"internal/snapshot"},
 	"internal/collect":         {"internal/boot", "internal/kmsg", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/baseline":        {"internal/snapshot"},
@@ -40,7 +41,7 @@ var above = map[string][]string{
 	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
 	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/workload", "loader", "probes"},
+	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
 }
@@ -52,9 +53,10 @@ var only = map[string][]string{
 	"github.com/jaypipes/pcidb":      {"hw"},
 	"github.com/prometheus/procfs":   {"hw"},
 	"github.com/vishvananda/netlink": {"hw", "internal/netlab"},
+	"github.com/mdlayher/ethtool":    {"hw"},
 	"github.com/spf13/pflag":         {"internal/cli"},
 	"github.com/goccy/go-yaml":       {"internal/config"},
-	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/netlab", "internal/vm"},
+	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/netlab", "internal/vm", "internal/watch"},
 }
 
 type pkg struct {

@@ -93,6 +93,8 @@ const (
 	// OnChanged fires on any change of Attr, OnWorse and OnBetter on one in that
 	// direction by Attr.Better or Attr.Order; for sets, OnWorse is a lost member
 	// and OnBetter a gained one, or the other way about where Attr.Better is lower.
+	// OnWorse of a number with a Share fires where it changed by that share of the old
+	// value or more.
 	OnChanged Trigger = "changed"
 	OnWorse   Trigger = "worse"
 	OnBetter  Trigger = "better"
@@ -102,7 +104,9 @@ const (
 	OnGrowth Trigger = "growth"
 	// OnHeadroom fires when less than Share of the limit is left and more was left before.
 	OnHeadroom Trigger = "headroom"
-	// OnAbove fires when Attr is above its limit now and was not before.
+	// OnAbove fires when Attr is above its limit now and was not before. The limit is
+	// what the subject bears in the rule's LimitAttr, or the attribute's own; where it
+	// bears none, Floor.
 	OnAbove Trigger = "above"
 	// OnMoved fires when any exact number of the subject changed although both
 	// snapshots come from one kernel build, configured alike. It names no Attr.
@@ -125,7 +129,10 @@ type Rule struct {
 	Ratio    float64
 	Floor    float64
 	Share    float64
-	Severity Severity
+	// LimitAttr names the attribute with the limit of an OnAbove rule, in the place of
+	// the one that Attr declares: a sensor has a limit to warn at and a critical one.
+	LimitAttr string
+	Severity  Severity
 	// Class is what a finding is attributed to. A rule of ClassKernel speaks of a
 	// counter or verdict of the kernel's: where the kernel did not change, the
 	// finding is attributed to what did.
@@ -183,6 +190,9 @@ func checkKind(k *Kind) error {
 		}
 	}
 	for _, r := range k.Rules {
+		if r.LimitAttr != "" && !seen[r.LimitAttr] {
+			return fmt.Errorf("rule %s: limit %s is not declared", r.Code, r.LimitAttr)
+		}
 		if r.Code == "" || r.Message == "" || r.Severity == "" || r.Class == "" {
 			return fmt.Errorf("rule %q: code, message, severity or class is empty", r.Code)
 		}
