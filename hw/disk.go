@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -23,22 +24,44 @@ var _ = catalogue.Add(source.Source{
 Reads /sys/block. Left out is what is no disk of this host: block devices without
 a device behind them (loop, ram, zram, md, dm, nbd, drbd, bcache), rbd, which are
 network images, optical and floppy drives, whose medium comes and goes, the boot
-and RPMB areas of eMMC, and the hidden paths of NVMe multipath.`,
+and RPMB areas of eMMC, and the hidden paths of NVMe multipath.
+
+Where a disk is awake, a few kilobytes at its start and its end are read, so that it
+can be known by its partition table as well.`,
 	Kinds: []snapshot.Kind{disk},
 	Read: func(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
-		subjects, err := scan(ctx, h, blockFolder, diskKind, (*device).readDisk)
+		found, errs, unsure := readDisks(ctx, h, true)
+		subjects := subjectsOf(found)
 		crossCheckDisks(h, subjects)
-		return subjects, err
+		return subjects, errors.Join(append(errs, unsure...)...)
 	},
 })
 
 const blockFolder = "/sys/block"
 
+// readDisks reads all disks, what they hold if that is wanted, and who they are. errs
+// say what could not be found, unsure which of the found could not be told.
+func readDisks(ctx context.Context, h source.Host, contents bool) (found []*device, errs, unsure []error) {
+	found, errs = devices(ctx, h, blockFolder, diskKind, readers, (*device).readDisk)
+	inParallel(readers, found, func(d *device) {
+		if contents {
+			d.held = d.probeDisk()
+		}
+		if a := d.held.contentAlias(); a != "" {
+			d.also = append(d.also, a)
+		}
+		d.Set("aliases", snapshot.List(slices.Concat(d.aliases, d.also, []string{d.place})...))
+	})
+	return found, errs, identify(h, found)
+}
+
 var disk = snapshot.Kind{
 	Name: diskKind,
 	Doc: `a whole disk, known by its serial number (NVMe), that of its bridge (USB), its WWID or its serial number (all others), or, where another
 disk bears the same or it has none, by where it sits`,
-	Required: true,
+	Required:    true,
+	AliasAttr:   "aliases",
+	WeakAliases: []string{"at", "table", "fs"},
 	Attrs: []snapshot.Attr{
 		{Name: "name", Doc: "what the kernel calls it today"},
 		{Name: "model", Doc: "model"},
@@ -184,15 +207,18 @@ func (d *device) diskIdentity(model string) {
 		d.aliasWWID()
 	case onUSB(d.dir):
 		d.alias("usb", d.bridgeSerial())
-		d.diskSerial()
-		d.wwid()
+		if serial, err := d.diskSerial(); err == nil && !junk(serial) {
+			d.also = append(d.also, "serial:"+joinWords(model, serial))
+		}
+		if wwid, err := d.wwid(); err == nil && !junkWWID(wwid) {
+			d.also = append(d.also, "wwid:"+joinWords(wwid))
+		}
 	default:
 		d.aliasWWID()
 		d.aliasSerial("serial", model, "")
 	}
 	place := "at:" + d.place
 	d.place = place + "/" + joinWords(model)
-	d.Set("aliases", snapshot.List(append(d.aliases[:len(d.aliases):len(d.aliases)], place)...))
 }
 
 // aliasSerial makes the serial number an alias, together with the model, within
@@ -208,9 +234,15 @@ func (d *device) aliasSerial(kind, model, unit string) {
 func (d *device) aliasWWID() {
 	wwid, err := d.wwid()
 	d.doubt(err)
-	if _, number, _ := strings.Cut(wwid, "."); !junk(number) {
+	if !junkWWID(wwid) {
 		d.alias("wwid", joinWords(wwid))
 	}
+}
+
+// junkWWID reports whether a WWID, "naa." or the like and a number, tells nothing.
+func junkWWID(wwid string) bool {
+	_, number, _ := strings.Cut(wwid, ".")
+	return junk(number)
 }
 
 // bridgeSerial names a USB disk by the serial number of the USB device and its unit.

@@ -60,7 +60,7 @@ func TestDriftBetweenHosts(t *testing.T) {
 			"info disk-renamed nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1",
 		}},
 		{"uas is missing", "usb-base", "usb-nouas", snapshot.Regressed, []string{
-			"critical usb-driver-lost " + usb + "2/46f4:0003 + at:" + usb + "2/1.0/0:0:0/RTL9210B-CG + " + usb + "2/1.0",
+			"critical usb-driver-lost " + usb + "2/46f4:0003 + at:" + usb + "2/1.0/0:0:0/RTL9210B-CG + on:at:" + usb + "2/1.0/0:0:0/RTL9210B-CG/part1 + " + usb + "2/1.0",
 			"info disk-renamed usb:46f4_0001_AA00000000000489/0:0:0",
 		}},
 		{"USB disks at 480 Mb/s", "usb-base", "usb-hs", snapshot.Regressed, []string{
@@ -145,7 +145,7 @@ func TestFaults(t *testing.T) {
 			[]string{"warning disk-wwid-changed nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1"}, ""},
 		{"a function has no driver and its disk is gone",
 			&sysfstest.FS{Removed: []string{nvmePCI + "/driver", "/sys/block/nvme0n1", nvmeDisk, "/sys/class/hwmon/hwmon0"}}, snapshot.Regressed,
-			[]string{"critical pci-driver-lost pci0000:00/04.0/00.0 + nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1 + pci0000:00/04.0/00.0/nvme/Composite"}, ""},
+			[]string{"critical pci-driver-lost pci0000:00/04.0/00.0 + nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1 + on:nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1/part1 + pci0000:00/04.0/00.0/nvme/Composite"}, ""},
 		{"a driver cannot be told", &sysfstest.FS{Errs: map[string]error{nvmePCI + "/driver": unix.EIO}}, snapshot.Good,
 			nil, "driver"},
 		{"a function is handed to a virtual machine",
@@ -242,14 +242,17 @@ func TestSickDisks(t *testing.T) {
 	new := take(t.Context(), t, open(t, "full61", sick))
 	others := func(s *snapshot.Snapshot) []snapshot.Subject {
 		return slices.DeleteFunc(slices.Clone(s.Subjects), func(s snapshot.Subject) bool {
-			return s.ID == "disk" || (s.Kind == "hw.disk" && (strings.Contains(s.Text("location"), "00/1f.2/") || strings.Contains(s.Text("location"), "00/04.0/")))
+			if s.Kind == "hw.partition" {
+				return strings.HasPrefix(s.Text("name"), "nvme0n1")
+			}
+			return s.ID == "disk" || s.ID == "block" || (s.Kind == "hw.disk" && (strings.Contains(s.Text("location"), "00/1f.2/") || strings.Contains(s.Text("location"), "00/04.0/")))
 		})
 	}
 	if d := cmp.Diff(others(old), others(new)); d != "" {
 		t.Errorf("the other subjects (-before +after):\n%s", d)
 	}
-	if n := len(old.Subjects) - len(others(old)); n != 3 {
-		t.Errorf("%d subjects were left out, want the two disks and their source", n)
+	if n := len(old.Subjects) - len(others(old)); n != 5 {
+		t.Errorf("%d subjects were left out, want the two disks, the partition of one and their sources", n)
 	}
 	if j := judge(t, old, new); j.Verdict != snapshot.Incomplete || len(j.Findings) > 0 {
 		t.Errorf("verdict %s, findings %v", j.Verdict, brief(j.Findings))

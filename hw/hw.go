@@ -39,6 +39,10 @@ type device struct {
 	place    string
 	unplaced error // why place could not be told
 	unsure   error // why an alias that it may have could not be read
+	// also are aliases that it is not known by in a snapshot, for they come and go,
+	// but may be found again by in the next.
+	also []string
+	held holding // of block devices: what they hold
 }
 
 // scan reads every device that folder links to. read fills in one device and
@@ -46,35 +50,45 @@ type device struct {
 // one that cannot be listed, or a device whose identity cannot be told, is an
 // error: what was read is returned with it.
 func scan(ctx context.Context, h source.Host, folder, kind string, read func(*device) bool) ([]snapshot.Subject, error) {
+	found, errs := devices(ctx, h, folder, kind, 1, read)
+	errs = append(errs, identify(h, found)...)
+	return subjectsOf(found), errors.Join(errs...)
+}
+
+// devices reads every device that folder links to and read takes, so many at once.
+func devices(ctx context.Context, h source.Host, folder, kind string, atOnce int, read func(*device) bool) ([]*device, []error) {
 	names, err := list(ctx, h, folder)
 	if err != nil {
-		return nil, err
+		return nil, []error{err}
 	}
-	var found []*device
-	var errs []error
-	for _, name := range names {
+	return sideBySide(atOnce, names, func(name string) (*device, error) {
 		d, err := newDevice(ctx, h, path.Join(folder, name), kind)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		if err != nil || d == nil || !read(d) || d.vanished() {
+			return nil, err
 		}
-		if d == nil || !read(d) || d.vanished() {
-			continue
-		}
-		d.doubt(d.unplaced)
-		if d.unsure != nil {
-			d.Outcome, d.Reason = snapshot.Inconclusive, "which one it is could not be told: "+d.unsure.Error()
-			errs = append(errs, fmt.Errorf("identify %s: %w", d.name, d.unsure))
-		}
-		found = append(found, d)
+		return d, nil
+	})
+}
+
+// sideBySide reads devices, so many at once, for a machine may have hundreds, each of
+// which takes its time to answer, and gives them in order of their names; read gives nil for
+// what is none of the kind.
+func sideBySide(atOnce int, names []string, read func(name string) (*device, error)) ([]*device, []error) {
+	found, errs := make([]*device, len(names)), make([]error, len(names))
+	places := make([]int, len(names))
+	for i := range places {
+		places[i] = i
 	}
-	subjects := identify(found)
+	inParallel(atOnce, places, func(i int) { found[i], errs[i] = read(names[i]) })
+	return slices.DeleteFunc(found, func(d *device) bool { return d == nil }), slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+}
+
+func subjectsOf(found []*device) []snapshot.Subject {
+	var out []snapshot.Subject
 	for _, d := range found {
-		if len(d.aliases) > 0 && d.ID != d.aliases[0] {
-			logOf(h).Info("two devices bear one identifier, neither is known by it", "device", d.name, "identifier", d.aliases[0], "known_as", d.ID)
-		}
+		out = append(out, d.Subject)
 	}
-	return subjects, errors.Join(errs...)
+	return out
 }
 
 // list names what a folder of classes or buses holds: nothing where it is absent, for
@@ -181,17 +195,22 @@ func (d *device) doubt(err error) {
 }
 
 // identify gives each device the strongest alias that no other shares. Two disks
-// behind some bridges bear one serial number; neither is known by it.
-func identify(found []*device) []snapshot.Subject {
+// behind some bridges bear one serial number; neither is known by it. It returns why
+// a device's identity could not be told.
+func identify(h source.Host, found []*device) (errs []error) {
 	claims := map[string]int{}
 	for _, d := range found {
+		d.doubt(d.unplaced)
+		if d.unsure != nil {
+			d.Outcome, d.Reason = snapshot.Inconclusive, "which one it is could not be told: "+d.unsure.Error()
+			errs = append(errs, fmt.Errorf("identify %s: %w", d.name, d.unsure))
+		}
 		for _, a := range d.aliases {
 			claims[a]++
 		}
 		claims[d.place]++
 	}
 	used := map[string]int{}
-	var out []snapshot.Subject
 	for _, d := range found {
 		d.ID = d.place
 		if i := slices.IndexFunc(d.aliases, func(a string) bool { return claims[a] == 1 }); i >= 0 {
@@ -201,7 +220,9 @@ func identify(found []*device) []snapshot.Subject {
 		if used[d.ID]++; used[d.ID] > 1 {
 			d.ID = fmt.Sprintf("%s#%d", d.ID, used[d.ID])
 		}
-		out = append(out, d.Subject)
+		if len(d.aliases) > 0 && d.ID != d.aliases[0] {
+			logOf(h).Info("two devices bear one identifier, neither is known by it", "device", d.name, "identifier", d.aliases[0], "known_as", d.ID)
+		}
 	}
-	return out
+	return errs
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"lastgood/internal/snapshot"
+	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
 	"lastgood/internal/sysfs/sysfstest"
 )
@@ -111,8 +112,12 @@ func TestSharedAlias(t *testing.T) {
 	c := &device{aliases: []string{"serial:x", "serial:y"}, place: "at:3"}
 	e := &device{place: "at:2"}
 	var ids []string
-	for _, s := range identify([]*device{a, b, c, e}) {
-		ids = append(ids, s.ID)
+	all := []*device{a, b, c, e}
+	if errs := identify(source.Host{}, all); errs != nil {
+		t.Error(errs)
+	}
+	for _, d := range all {
+		ids = append(ids, d.ID)
 	}
 	if diff := cmp.Diff([]string{"at:1", "at:2", "serial:y", "at:2#2"}, ids); diff != "" {
 		t.Errorf("ids (-want +got):\n%s", diff)

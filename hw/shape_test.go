@@ -125,7 +125,7 @@ func TestShapes(t *testing.T) {
 		{Kind: "hw.disk", ID: "nvme:Samsung_SSD_970_S4EVNF0M123456/ns1", Label: "Samsung SSD 970 (nvme0n1)", Parent: "hw.pci/pci0000:00/01.0/00.0", Outcome: snapshot.Measured,
 			Attrs: snapshot.Attrs{
 				"name": text("nvme0n1"), "model": text("Samsung SSD 970"), "serial": text("S4EVNF0M123456"), "size_bytes": snapshot.Int(2048 * 512), "driver": text("nvme"),
-				"location": text("pci0000:00/01.0/00.0/ns1"), "aliases": list("at:pci0000:00/01.0/00.0/ns1", "nvme:Samsung_SSD_970_S4EVNF0M123456/ns1"),
+				"location": text("pci0000:00/01.0/00.0/ns1"), "aliases": list("at:pci0000:00/01.0/00.0/ns1/Samsung_SSD_970", "nvme:Samsung_SSD_970_S4EVNF0M123456/ns1"),
 			}, Errs: map[string]string{"ro": `read ro: "2" is neither 0 nor 1`}},
 		{Kind: "net.interface", ID: "at:pci0000:00/02.0/10.0", Label: "ens1f0v0", Parent: "hw.pci/pci0000:00/02.0/10.0", Outcome: snapshot.Measured,
 			Attrs: snapshot.Attrs{

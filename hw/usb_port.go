@@ -71,7 +71,8 @@ func readPorts(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 		}
 		found = append(found, ports...)
 	}
-	return identify(found), errors.Join(errs...)
+	errs = append(errs, identify(h, found)...)
+	return subjectsOf(found), errors.Join(errs...)
 }
 
 // ports reads the ports of the hub whose interface the device is; none where it is no hub.

@@ -14,11 +14,12 @@ import (
 // not compared here; kinds tells which those are, and a kind that it does not
 // declare is compared whole.
 //
-// A subject that is missing from new is Removed only where new's own sources
+// A subject that new knows by another ID, and that its aliases tell, is compared
+// under that. One that is missing from new is Removed only where new's own sources
 // vouch for its kind; otherwise nobody looked, and it is Lost.
 func Diff(old, new *snapshot.Snapshot, kinds snapshot.Kinds) []snapshot.Delta {
 	d := differ{kinds: kinds, oldCover: old.Coverage(), newCover: new.Coverage()}
-	a, b := old.Subjects, new.Subjects
+	a, b := align(old, new, kinds).Subjects, new.Subjects
 	for len(a) > 0 || len(b) > 0 {
 		switch order(a, b) {
 		case -1:

@@ -25,6 +25,7 @@ type Judgement struct {
 // as policy changes them. What was already so at the last good boot is never a
 // finding.
 func Judge(old, new *snapshot.Snapshot, kinds snapshot.Kinds, policy Policy) Judgement {
+	old = align(old, new, kinds)
 	j := judge{old: old, new: new, kinds: kinds, policy: policy, same: old.Identity.SameBuild(&new.Identity)}
 	out := Judgement{Changes: old.Identity.Changes(&new.Identity)}
 	out.Attribution = attribution(out.Changes, old, new)

@@ -69,8 +69,17 @@ type Kind struct {
 	// Required kinds make a verdict incomplete when one of their subjects was
 	// measured at the last good boot and could not be measured now.
 	Required bool
-	Attrs    []Attr
-	Rules    []Rule
+	// AliasAttr names the attribute that bears all that a subject can be known by, a
+	// set of "scheme:value", of which its ID is one. A kernel may show fewer or others
+	// of them than the last: a subject that is missing by its ID and one that is new are
+	// the same where an alias that nobody else bears says so.
+	AliasAttr string
+	// WeakAliases are schemes of aliases that another subject may come to bear: the
+	// place, what is stored on a disk. They join no two that differ in what a stronger
+	// scheme says of both.
+	WeakAliases []string
+	Attrs       []Attr
+	Rules       []Rule
 }
 
 // Attr is the declaration of the attribute of that name.
@@ -188,6 +197,9 @@ func checkKind(k *Kind) error {
 		if a.SpreadAttr != "" && (!seen[a.SpreadAttr] || a.Noise != Sampled) {
 			return fmt.Errorf("attribute %s: spread %s is not declared, or the attribute is not sampled", a.Name, a.SpreadAttr)
 		}
+	}
+	if k.AliasAttr != "" && !seen[k.AliasAttr] {
+		return fmt.Errorf("attribute %s of aliases is not declared", k.AliasAttr)
 	}
 	for _, r := range k.Rules {
 		if r.LimitAttr != "" && !seen[r.LimitAttr] {

@@ -24,6 +24,8 @@ type Host struct {
 	Log  *slog.Logger
 	// Boot names this boot and Build this kernel's build, as the identity gives them.
 	Boot, Build string
+	// Bridges allows questions to disks behind USB bridges, on which some bridges hang.
+	Bridges bool
 }
 
 // Tier says where a source is worth its time.
