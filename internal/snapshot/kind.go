@@ -134,8 +134,8 @@ type Rule struct {
 	// a topic only the worst is reported. It is Attr where it is empty.
 	Topic string
 	// Message is a sentence for a person; {name} {attr} {old} {new} {ratio}
-	// {limit} {left} {lost} {gained} stand for the facts, {attr:NAME} for
-	// another attribute of the subject as it is now.
+	// {limit} {left} {lost} {gained} {lost_count} {gained_count} stand for the
+	// facts, {attr:NAME} for another attribute of the subject as it is now.
 	Message string
 	Hint    string
 }
