@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"lastgood/internal/snapshot"
@@ -314,6 +315,7 @@ func deltaFacts(r *snapshot.Rule, p *pair, d *snapshot.Delta) []string {
 	facts := []string{
 		"{attr}", strings.ReplaceAll(d.Attr, "_", " "),
 		"{old}", decl.Unit.Format(d.Old), "{new}", decl.Unit.Format(d.New), "{ratio}", ratio(d),
+		"{lost_count}", strconv.Itoa(len(lost)), "{gained_count}", strconv.Itoa(len(gained)),
 		"{lost}", strings.Join(lost, ", "), "{gained}", strings.Join(gained, ", "), "{limit}", decl.Unit.Format(limit),
 	}
 	if share, ok := left(p.kind, p.new, d.Attr); ok {

@@ -154,8 +154,9 @@ type Rule struct {
 	// a topic only the worst is reported. It is Attr where it is empty.
 	Topic string
 	// Message is a sentence for a person; {name} {attr} {old} {new} {ratio}
-	// {limit} {left} {lost} {gained} stand for the facts, {attr:NAME} for
-	// another attribute of the subject as it is now, {was:NAME} as it was.
+	// {limit} {left} {lost} {gained} {lost_count} {gained_count} stand for the
+	// facts, {attr:NAME} for another attribute of the subject as it is now,
+	// {was:NAME} as it was.
 	Message string
 	Hint    string
 }
