@@ -69,8 +69,12 @@ type Kind struct {
 	// Required kinds make a verdict incomplete when one of their subjects was
 	// measured at the last good boot and could not be measured now.
 	Required bool
-	Attrs    []Attr
-	Rules    []Rule
+	// Foreign kinds are of things that belong to others and may be another version at any
+	// time: what changed where the kernel did not is put down to them, and says nothing
+	// of the kernel.
+	Foreign bool
+	Attrs   []Attr
+	Rules   []Rule
 }
 
 // Attr is the declaration of the attribute of that name.
