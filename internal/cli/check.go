@@ -132,6 +132,7 @@ func (c *check) judged(ctx context.Context, snap *snapshot.Snapshot) *report.Rep
 		rep.Incomplete = append(rep.Incomplete, snapshot.Gap{Kind: "tool.baseline", ID: "last-good", Reason: hintText(err), Counts: true})
 	default:
 		judge(rep, base, snap, c.kinds, c.policy)
+		c.trend(rep, base, snap)
 		rep.Accepted, rep.AcceptedBy = record.Accepted, record.By
 		c.judgeHistory(rep, base, snap)
 	}

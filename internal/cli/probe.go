@@ -206,8 +206,9 @@ func (s *session) printPrograms(snap *snapshot.Snapshot) error {
 }
 
 // choose keeps the steps of the named groups and those named one by one, all where none
-// is named.
+// is named. A source that loads nothing has none.
 func choose(from []source.Source, host source.Host, groups []string) ([]source.Source, error) {
+	from = slices.DeleteFunc(slices.Clone(from), func(src source.Source) bool { return src.Steps == nil })
 	if len(groups) == 0 {
 		return from, nil
 	}

@@ -20,7 +20,7 @@ func (s *session) rules(failOn string) (snapshot.Kinds, compare.Policy, error) {
 	if failOn != "" {
 		policy.FailOn = snapshot.Severity(failOn)
 	}
-	return all, policy, policy.Check(all, preflightCodes()...)
+	return all, policy, policy.Check(all, append(preflightCodes(), compare.TrendCode)...)
 }
 
 // newReport is a report of one snapshot that was not judged yet.

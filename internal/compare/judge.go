@@ -177,7 +177,7 @@ func (j *judge) finding(r *snapshot.Rule, p *pair) found {
 	}
 	f := found{topic: cmp.Or(r.Topic, r.Attr), gone: p.change == snapshot.Removed, cause: r.Cause, symptom: r.Symptom}
 	f.Finding = snapshot.Finding{
-		Code: r.Code, Severity: r.Severity, Class: j.class(r),
+		Code: r.Code, Severity: r.Severity, Class: j.class(r, p.kind),
 		Subject: snapshot.SubjectRef{Kind: s.Kind, ID: s.ID, Label: s.Label},
 		Attr:    r.Attr, Message: message(r, r.Message, p, d), Hint: message(r, r.Hint, p, d),
 		Evidence: evidence(p),
@@ -190,9 +190,12 @@ func (j *judge) finding(r *snapshot.Rule, p *pair) found {
 
 // class is what a finding is attributed to. What the kernel answered is
 // attributed to the kernel only where the kernel changed.
-func (j *judge) class(r *snapshot.Rule) snapshot.Class {
+func (j *judge) class(r *snapshot.Rule, k *snapshot.Kind) snapshot.Class {
 	if r.Class != snapshot.ClassKernel || slices.Contains(j.attribution, snapshot.ClassKernel) {
 		return r.Class
+	}
+	if k.Foreign {
+		return snapshot.ClassObject
 	}
 	for _, c := range j.attribution {
 		return c

@@ -319,9 +319,9 @@ func deltaFacts(r *snapshot.Rule, p *pair, d *snapshot.Delta) []string {
 		"{lost}", strings.Join(lost, ", "), "{gained}", strings.Join(gained, ", "), "{limit}", decl.Unit.Format(limit),
 	}
 	if share, ok := left(p.kind, p.new, d.Attr); ok {
-		facts = append(facts, "{left}", fmt.Sprintf("%.0f %%", max(share, 0)*100))
+		return append(facts, "{left}", fmt.Sprintf("%.0f %%", max(share, 0)*100))
 	}
-	return facts
+	return append(facts, "{left}", "-")
 }
 
 func ratio(d *snapshot.Delta) string {

@@ -69,6 +69,10 @@ type Kind struct {
 	// Required kinds make a verdict incomplete when one of their subjects was
 	// measured at the last good boot and could not be measured now.
 	Required bool
+	// Foreign kinds are of things that belong to others and may be another version at any
+	// time: what changed where the kernel did not is put down to them, and says nothing
+	// of the kernel.
+	Foreign bool
 	// AliasAttr names the attribute that bears all that a subject can be known by, a
 	// set of "scheme:value", of which its ID is one. A kernel may show fewer or others
 	// of them than the last: a subject that is missing by its ID and one that is new are
