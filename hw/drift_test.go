@@ -59,6 +59,9 @@ func TestDriftBetweenHosts(t *testing.T) {
 			"critical pci-missing pci0000:00/03.0 + nvme:QEMU_NVMe_Ctrl_NEWDRIVE01/ns1 + pci0000:00/03.0/00.0 + pci0000:00/03.0/00.0/nvme/Composite",
 			"info disk-renamed nvme:QEMU_NVMe_Ctrl_S5Z7NE0N905140/ns1",
 		}},
+		{"no BMC, as before", "bmc-none", "bmc-none", snapshot.Good, nil},
+		{"a BMC that no driver is bound to, as before", "bmc-ghost", "bmc-ghost", snapshot.Good, nil},
+		{"a BMC that a driver is bound to now", "bmc-ghost", "bmc-notry", snapshot.Good, []string{"info bmc-driver-found bmc"}},
 		{"uas is missing", "usb-base", "usb-nouas", snapshot.Regressed, []string{
 			"critical usb-driver-lost " + usb + "2/46f4:0003 + at:" + usb + "2/1.0/0:0:0/RTL9210B-CG + on:at:" + usb + "2/1.0/0:0:0/RTL9210B-CG/part1 + " + usb + "2/1.0",
 			"info disk-renamed usb:46f4_0001_AA00000000000489/0:0:0",

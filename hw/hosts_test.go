@@ -3,6 +3,7 @@ package hw_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"log/slog"
 	"os"
@@ -69,7 +70,10 @@ func take(ctx context.Context, t *testing.T, r *sysfs.Root) *snapshot.Snapshot {
 		}
 		s := snapshot.Subject{Kind: snapshot.SourceKind, ID: src.Name, Outcome: snapshot.Measured}
 		s.Set(snapshot.SourceKinds, snapshot.List(kinds...))
-		if err != nil {
+		switch {
+		case errors.Is(err, source.ErrSkipped):
+			s.Outcome, s.Reason = snapshot.Skipped, err.Error()
+		case err != nil:
 			s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
 		}
 		snap.Subjects = append(append(snap.Subjects, subjects...), s)

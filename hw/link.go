@@ -35,7 +35,7 @@ func newLinkAsker(ctx context.Context) *linkAsker {
 	if a.nlErr == nil {
 		a.nlErr = a.nl.SetSocketTimeout(netlinkPatience)
 	}
-	a.eth, _ = within(a, ethtool.New) // without it sysfs is asked
+	a.eth, _ = answerOf(a, ethtool.New) // without it sysfs is asked
 	return a
 }
 
@@ -48,9 +48,9 @@ func (a *linkAsker) close() {
 	}
 }
 
-// within runs a question and gives up when ctx is done or patience is at its end; only
+// answerOf runs a question and gives up when ctx is done or patience is at its end; only
 // its goroutine is lost then.
-func within[T any](a *linkAsker, ask func() (T, error)) (T, error) {
+func answerOf[T any](a *linkAsker, ask func() (T, error)) (T, error) {
 	type answer struct {
 		v   T
 		err error
@@ -185,11 +185,11 @@ func noAnswer(err error) bool {
 func (d *device) askLink(ask *linkAsker, up bool) {
 	if ask.eth != nil {
 		iface := ethtool.Interface{Name: d.name}
-		mode, err := within(ask, func() (*ethtool.LinkMode, error) { return ask.eth.LinkMode(iface) })
+		mode, err := answerOf(ask, func() (*ethtool.LinkMode, error) { return ask.eth.LinkMode(iface) })
 		if err == nil {
 			d.linkMode(mode, up)
 		}
-		fec, err := within(ask, func() (*ethtool.FEC, error) { return ask.eth.FEC(iface) })
+		fec, err := answerOf(ask, func() (*ethtool.FEC, error) { return ask.eth.FEC(iface) })
 		if err == nil && fec.Active != 0 && up {
 			d.Set("fec", snapshot.Text(strings.ToLower(fec.Active.String())))
 		}
@@ -199,7 +199,7 @@ func (d *device) askLink(ask *linkAsker, up bool) {
 			d.Set("altnames", snapshot.List(link.Attrs().AltNames...))
 		}
 	}
-	firmware, err := within(ask, func() (string, error) { return firmwareOf(d.name) })
+	firmware, err := answerOf(ask, func() (string, error) { return firmwareOf(d.name) })
 	if firmware = strings.Join(strings.Fields(firmware), " "); err == nil && firmware != "" && firmware != "N/A" {
 		d.Set("firmware", snapshot.Text(firmware))
 	}

@@ -42,11 +42,11 @@ func TestLinkAskerGivesUp(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
 	cancel()
-	if _, err := within(a, func() (int, error) { <-release; return 1, nil }); !errors.Is(err, context.Canceled) {
+	if _, err := answerOf(a, func() (int, error) { <-release; return 1, nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("no answer: %v", err)
 	}
 	asked := false
-	if _, err := within(a, func() (int, error) { asked = true; return 1, nil }); err == nil || asked {
+	if _, err := answerOf(a, func() (int, error) { asked = true; return 1, nil }); err == nil || asked {
 		t.Errorf("asked again: %v, %v", asked, err)
 	}
 }

@@ -29,8 +29,7 @@ answer within two seconds is left alone. A recorded host has no disks to ask.`,
 	Tier:  source.Native,
 	Read: func(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 		if !h.Root.Live() {
-			_, err := list(ctx, h, blockFolder)
-			return nil, err
+			return nil, source.ErrSkipped
 		}
 		return readSMART(ctx, h, liveAsker{h.Root})
 	},

@@ -127,7 +127,7 @@ func runReader(ctx context.Context, host source.Host, src source.Source) []snaps
 	case <-ctx.Done():
 		a.err = fmt.Errorf("read %s: no answer within the budget", src.Name)
 	}
-	if a.err != nil {
+	if a.err != nil && !errors.Is(a.err, source.ErrSkipped) {
 		host.Log.Warn("source failed", "source", src.Name, "err", a.err)
 	}
 	return append(a.subjects, sourceSubject(src, a.err, len(a.subjects), time.Since(start)))
@@ -147,6 +147,8 @@ func sourceSubject(src source.Source, err error, n int, took time.Duration) snap
 	switch {
 	case errors.As(err, &skip):
 		s.Outcome, s.Reason = snapshot.Skipped, skip.why
+	case errors.Is(err, source.ErrSkipped):
+		s.Outcome, s.Reason = snapshot.Skipped, err.Error()
 	case err != nil:
 		s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
 	}

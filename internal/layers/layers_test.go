@@ -49,6 +49,7 @@ var above = map[string][]string{
 // only lists where a foreign package may be imported.
 var only = map[string][]string{
 	"github.com/cilium/ebpf":         {"bpf", "loader", "probes"},
+	"github.com/bougou/go-ipmi":      {"hw"},
 	"github.com/jaypipes/ghw":        {"hw"},
 	"github.com/jaypipes/pcidb":      {"hw"},
 	"github.com/prometheus/procfs":   {"hw"},

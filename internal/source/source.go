@@ -6,6 +6,7 @@ package source
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -27,6 +28,10 @@ type Host struct {
 	// Bridges allows questions to disks behind USB bridges, on which some bridges hang.
 	Bridges bool
 }
+
+// ErrSkipped is returned by a source that asks the machine itself, of a recorded one: that
+// it gives nothing does not mean that there is nothing.
+var ErrSkipped = errors.New("a recorded host: its hardware cannot be asked")
 
 // Tier says where a source is worth its time.
 type Tier int

@@ -30,6 +30,9 @@ type Machine struct {
 	Timeout, BootTimeout time.Duration
 	// KVMPatience is how long a guest under KVM may be silent before KVM is given up.
 	KVMPatience time.Duration
+	// Devices are more of QEMU's options: hardware for readers to find. Nothing of the
+	// host's may be among them that user nobody must not reach.
+	Devices []string
 }
 
 // New is a machine that a million-insn program fits into.

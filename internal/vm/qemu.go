@@ -109,7 +109,7 @@ func (m *Machine) arguments(a Accel, cmdline string, runas string) []string {
 	if runas != "" {
 		args = append(args, "-runas", runas)
 	}
-	return args
+	return append(args, m.Devices...)
 }
 
 // nobody is whom QEMU runs as where lastgood is root.
