@@ -44,3 +44,13 @@ func functionPointer(dst asm.Register, name string) asm.Instruction {
 func kernelFunction(name string) asm.Instruction {
 	return asm.Instruction{OpCode: asm.OpCode(asm.JumpClass).SetJumpOp(asm.Call), Src: asm.PseudoKfuncCall, Constant: -1}.WithReference(name)
 }
+
+// member is a field of a structure at a place in bytes.
+func member(name string, at uint32, t btf.Type) btf.Member {
+	return btf.Member{Name: name, Offset: btf.Bits(at * 8), Type: t}
+}
+
+// structOf is a structure, as values of maps are described.
+func structOf(name string, size uint32, members ...btf.Member) *btf.Struct {
+	return &btf.Struct{Name: name, Size: size, Members: members}
+}

@@ -33,12 +33,22 @@ type merge struct {
 	// use comes behind the tail and reads what the arms left; without it the
 	// difference would be dead and any verifier would merge.
 	use func(i int) asm.Instructions
+	// last comes once behind all uses.
+	last asm.Instructions
 	// end stands behind the exit: subprograms.
 	end  asm.Instructions
 	maps map[string]*ebpf.MapSpec
 	// branches is how many there are, where it is not mergeDiamonds: for arms that
 	// branch themselves.
 	branches int
+	// kind is the program's type, a packet classifier where it is not given, and flags
+	// those that it is loaded with.
+	kind  ebpf.ProgramType
+	flags uint32
+	// typed programs call functions back, which must all have type information.
+	typed bool
+	// cost is about how long a load takes where it is not mergeCost.
+	cost time.Duration
 	// grows is the largest number of branches that the stack has room for, where the
 	// breaking point is looked for; 0 where it is not.
 	grows int
@@ -80,9 +90,14 @@ func (m *merge) build() (Program, error) {
 	for i := range n {
 		ins = append(ins, m.use(i)...)
 	}
+	ins = append(ins, m.last...)
 	ins = append(ins, asm.Mov.Imm(asm.R0, 0), asm.Return())
+	if m.typed {
+		ins = mainFunction(ins)
+	}
 	ins = append(ins, m.end...)
-	return Program{Spec: &ebpf.ProgramSpec{Type: ebpf.SchedCLS, Instructions: ins, License: "GPL"}, Maps: m.maps}, nil
+	spec := &ebpf.ProgramSpec{Type: cmp.Or(m.kind, ebpf.SchedCLS), Flags: m.flags, Instructions: ins, License: "GPL"}
+	return Program{Spec: spec, Maps: m.maps}, nil
 }
 
 // behind is how many insns stand behind the branches, and the last branch among
@@ -126,7 +141,7 @@ func tail(n int) asm.Instructions {
 func mergeFamily(name, doc, rests, since string, plans ...merge) Family {
 	f := Family{Name: name, Shape: Merge, Doc: doc, Rests: rests, Since: since}
 	for _, m := range plans {
-		f.Cases = append(f.Cases, Case{Name: m.name, Doc: m.doc, Behind: m.behind(), Cost: mergeCost, Build: m.build, Grow: m.growth()})
+		f.Cases = append(f.Cases, Case{Name: m.name, Doc: m.doc, Behind: m.behind(), Cost: cmp.Or(m.cost, mergeCost), Build: m.build, Grow: m.growth()})
 	}
 	return f
 }
@@ -269,3 +284,11 @@ const (
 
 // mergeCost is about what an exploded merge probe takes on a slow machine.
 const mergeCost = 3 * time.Millisecond
+
+// cheap are probes that keep under 11,000 insns on all kernels that are known.
+func cheap(plans ...merge) []merge {
+	for i := range plans {
+		plans[i].cost = time.Millisecond
+	}
+	return plans
+}

@@ -100,13 +100,16 @@ func lacking(s *snapshot.Subject, cause string) {
 // unknownToKernel are texts of the verifier's about an instruction or a function that
 // it does not know: the probe cannot be measured there, which is no verdict on what
 // it is made of. They are of check_alu_op(), check_cond_jmp_op(), check_helper_call(),
-// add_subprog_and_kfunc() and check_btf_func() in kernel/bpf/verifier.c.
+// add_subprog_and_kfunc() and check_btf_func() in kernel/bpf/verifier.c, and of
+// btf_prepare_func_args() in kernel/bpf/btf.c.
 var unknownToKernel = []string{
 	"unknown opcode", "reserved fields", "invalid BPF_ALU", "invalid BPF_JMP", "BPF_END uses", "invalid may_goto",
 	"invalid func unknown#", "function calls to other bpf functions are allowed",
 	"kernel function calls are not", "calling kernel function", "loading/calling other bpf or kernel functions",
 	"kernel btf_id 4294967295 ", // what a call by name becomes where the kernel has no function of that name
 	"unrecognized bpf_ld_imm64 insn",
+	"number of funcs in func_info doesn't match", // where an address of a function is none, to 5.12, the function is none either
+	") is not supported yet",                     // arguments of global functions that are pointers, to 5.11
 }
 
 // lacks tells whether a rejection means that the kernel is older than what the

@@ -233,6 +233,8 @@ func TestLacks(t *testing.T) {
 		{loader.Measurement{Verdict: loader.Rejected, Reason: loader.ReasonInstruction, Cause: "unknown opcode e5"}, true},
 		{loader.Measurement{Verdict: loader.Rejected, Reason: loader.ReasonInstruction, Cause: "BPF_MOV uses reserved fields"}, true},
 		{loader.Measurement{Verdict: loader.Rejected, Reason: loader.ReasonHelper, Cause: "invalid func unknown#181"}, true},
+		{loader.Measurement{Verdict: loader.Rejected, Reason: loader.ReasonBTF, Cause: "number of funcs in func_info doesn't match number of subprogs"}, true},
+		{loader.Measurement{Verdict: loader.Rejected, Reason: loader.ReasonBTF, Cause: "Arg#0 type PTR in function() is not supported yet."}, true},
 		{loader.Measurement{Verdict: loader.Rejected, Reason: loader.ReasonUnsupported}, true},
 		{loader.Measurement{Verdict: loader.Rejected, Phase: loader.PhaseRelocate, Reason: loader.ReasonKfunc}, true},
 		{loader.Measurement{Verdict: loader.Rejected, Phase: loader.PhaseVerify, Reason: loader.ReasonKfunc, Cause: "expected an initialized iter_num"}, false},
