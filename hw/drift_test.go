@@ -73,6 +73,7 @@ func TestDriftBetweenHosts(t *testing.T) {
 		{"a dead USB controller", "dead-xhci-before", "dead-xhci-after", snapshot.Regressed, []string{strings.Join([]string{
 			"critical xhci-died pci0000:00/02.0/00.0",
 			"at:" + usb + "2/1.0/0:0:0/RTL9210B-CG", "usb:46f4_0001_AA00000000000489/0:0:0", // disks
+			"on:at:" + usb + "2/1.0/0:0:0/RTL9210B-CG/part1", "on:usb:46f4_0001_AA00000000000489/0:0:0/part1", // their partitions
 			usb + "1/1.0", usb + "2/1.0", // SCSI hosts
 			usb + "1/46f4:0001", usb + "2/46f4:0003", // USB devices
 			"cache-flush-failed@" + usb + "1/46f4:0001", "cache-flush-failed@" + usb + "2/46f4:0003", "io-error@" + usb + "2/46f4:0003", "scsi-offlined@" + usb + "2/46f4:0003",
@@ -187,11 +188,13 @@ func TestFaults(t *testing.T) {
 			[]string{"info usb-firmware-changed pci0000:00/02.0/00.0/usb/2/46f4:0003"}, ""},
 		{"a USB controller has no driver", &sysfstest.FS{Removed: []string{xhciPCI + "/driver", xhciPCI + "/usb1", xhciPCI + "/usb2"}}, snapshot.Regressed, []string{
 			"critical pci-driver-lost pci0000:00/02.0/00.0 + at:pci0000:00/02.0/00.0/usb/2/1.0/0:0:0/RTL9210B-CG + usb:46f4_0001_AA00000000000489/0:0:0 + " +
+				"on:at:pci0000:00/02.0/00.0/usb/2/1.0/0:0:0/RTL9210B-CG/part1 + on:usb:46f4_0001_AA00000000000489/0:0:0/part1 + " +
 				"pci0000:00/02.0/00.0/usb/1/1.0 + pci0000:00/02.0/00.0/usb/2/1.0 + pci0000:00/02.0/00.0/usb/1/46f4:0001 + pci0000:00/02.0/00.0/usb/2/46f4:0003 + " +
 				"pci0000:00/02.0/00.0/usb/3/0525:a4a2 + pci0000:00/02.0/00.0 + at:pci0000:00/02.0/00.0/usb/3/1.0",
 		}, ""},
 		{"a USB controller drives no bus", &sysfstest.FS{Removed: []string{xhciPCI + "/usb1", xhciPCI + "/usb2"}}, snapshot.Regressed, []string{
 			"critical xhci-no-root-hub pci0000:00/02.0/00.0 + at:pci0000:00/02.0/00.0/usb/2/1.0/0:0:0/RTL9210B-CG + usb:46f4_0001_AA00000000000489/0:0:0 + " +
+				"on:at:pci0000:00/02.0/00.0/usb/2/1.0/0:0:0/RTL9210B-CG/part1 + on:usb:46f4_0001_AA00000000000489/0:0:0/part1 + " +
 				"pci0000:00/02.0/00.0/usb/1/1.0 + pci0000:00/02.0/00.0/usb/2/1.0 + pci0000:00/02.0/00.0/usb/1/46f4:0001 + pci0000:00/02.0/00.0/usb/2/46f4:0003 + " +
 				"pci0000:00/02.0/00.0/usb/3/0525:a4a2 + at:pci0000:00/02.0/00.0/usb/3/1.0",
 		}, ""},
