@@ -54,7 +54,12 @@ const (
 type AttachWant struct{ How, Name string }
 
 // ReadWants reads an object for what it leans on. The kernel is not asked.
-func ReadWants(object io.ReaderAt) (*Wants, error) {
+func ReadWants(object io.ReaderAt) (_ *Wants, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the library promises nothing of hostile files
+			err = fmt.Errorf("read object: its ELF reader gave up: %v", p)
+		}
+	}()
 	spec, err := ebpf.LoadCollectionSpecFromReader(object)
 	if err != nil {
 		return nil, fmt.Errorf("read object: %w", err)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
@@ -23,23 +24,54 @@ type Object struct {
 	File io.ReaderAt
 }
 
+// SurfaceSource is the name of the source of what programs lean on.
+const SurfaceSource = "surface"
+
+// surfaceCost is what reading the kernel's types and symbols takes.
+const surfaceCost = 60 * time.Millisecond
+
 // Surface is a source of what the running kernel has of that which the objects' programs
 // lean on by name, and in a few lines of what it offers besides. Whether a table takes
 // unlike programs is asked elsewhere (bpf.attach prog_array). Nothing is loaded, attached
-// or mounted; the objects are read once and not closed.
-func Surface(objects []Object) source.Source {
+// or mounted. It is a step of the measuring process all the same, for that one reads the
+// kernel's types too, and the two need not hold them at once.
+func Surface(files []loader.ObjectFile) source.Source {
 	return source.Source{
-		Name:  "surface",
+		Name:  SurfaceSource,
 		Doc:   "What programs lean on in this kernel.\nLooks up the types, functions, tracepoints, symbols and options that this node's programs name, and counts the rest.",
 		Kinds: SurfaceKinds(),
-		Read: func(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
-			r := surface{root: h.Root}
-			out := r.gather(objects)
-			out = append(out, r.read(ctx)...)
-			slices.SortFunc(out, func(a, b snapshot.Subject) int { return a.Key().Compare(b.Key()) })
-			return out, ctx.Err()
+		Steps: func(source.Host) []source.Step {
+			return []source.Step{{Group: SurfaceSource, Name: "kernel", Kind: kindSurface, Cost: surfaceCost, Run: func(ctx context.Context, h source.Host) []snapshot.Subject {
+				var objects []Object
+				for i := range files {
+					objects = append(objects, openFile(&files[i]))
+				}
+				return surfaceOf(ctx, h.Root, objects)
+			}}}
 		},
 	}
+}
+
+func openFile(f *loader.ObjectFile) Object {
+	b, err := f.Read()
+	if err != nil {
+		return Object{Name: f.Name, File: unreadable{err}}
+	}
+	return Object{Name: f.Name, File: bytes.NewReader(b)}
+}
+
+// unreadable is a file that was not read, and why.
+type unreadable struct{ err error }
+
+func (u unreadable) ReadAt([]byte, int64) (int, error) { return 0, u.err }
+
+// surfaceOf looks up what the objects lean on.
+func surfaceOf(ctx context.Context, root *sysfs.Root, objects []Object) []snapshot.Subject {
+	r := surface{root: root}
+	out := r.gather(objects)
+	out = append(out, r.read(ctx)...)
+	slices.SortFunc(out, func(a, b snapshot.Subject) int { return a.Key().Compare(b.Key()) })
+	return out
 }
 
 // surface is what the objects want, merged, with who wants it.

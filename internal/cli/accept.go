@@ -115,9 +115,14 @@ func (s *session) takeObjects(ctx context.Context, store *baseline.Store, snap *
 
 // replaceObjects takes what is said of objects from another snapshot of the same boot.
 func replaceObjects(snap, fresh *snapshot.Snapshot) {
+	leaning := map[string]bool{}
+	for _, k := range probes.SurfaceKinds() {
+		leaning[k.Name] = true
+	}
+	sources := []string{workload.SourceName, probes.ObjectsSource, probes.SurfaceSource, recalledSource}
 	ofObjects := func(s snapshot.Subject) bool {
-		return s.Kind == workload.ObjectKind || s.Kind == probes.ProgramKind().Name ||
-			s.Kind == snapshot.SourceKind && (s.ID == workload.SourceName || s.ID == probes.ObjectsSource || s.ID == recalledSource)
+		return s.Kind == workload.ObjectKind || s.Kind == probes.ProgramKind().Name || leaning[s.Kind] ||
+			s.Kind == snapshot.SourceKind && slices.Contains(sources, s.ID)
 	}
 	snap.Subjects = slices.DeleteFunc(snap.Subjects, ofObjects)
 	for _, s := range fresh.Subjects {

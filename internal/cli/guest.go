@@ -19,7 +19,6 @@ import (
 	"lastgood/internal/preflight"
 	"lastgood/internal/source"
 	"lastgood/internal/vm"
-	"lastgood/internal/workload"
 	"lastgood/probes"
 )
 
@@ -59,7 +58,8 @@ func (s *session) guestJob(ctx context.Context, g *vm.Guest) error {
 	if err != nil {
 		return err
 	}
-	input, err := workload.Input(job.Objects)
+	in := measureInput{Objects: job.Objects}
+	input, err := in.encode()
 	if err != nil {
 		return err
 	}

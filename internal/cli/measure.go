@@ -37,9 +37,24 @@ func measured(input json.RawMessage) ([]source.Source, error) {
 	if len(input) == 0 {
 		return from, nil
 	}
-	var files []loader.ObjectFile
-	if err := json.Unmarshal(input, &files); err != nil {
+	var in measureInput
+	if err := json.Unmarshal(input, &in); err != nil {
 		return nil, fmt.Errorf("read objects to measure: %w", err)
 	}
-	return append(from, probes.Objects(files)), nil
+	from = append(from, probes.Objects(in.Objects))
+	if in.Surface {
+		from = append(from, probes.Surface(in.Leaning))
+	}
+	return from, nil
 }
+
+// measureInput is what the measuring process is told besides its steps.
+type measureInput struct {
+	// Objects are those to measure; Leaning are all of this node's, also those of which it
+	// is known what they measure, for what they lean on.
+	Objects []loader.ObjectFile `json:"objects,omitempty"`
+	Surface bool                `json:"surface,omitempty"`
+	Leaning []loader.ObjectFile `json:"leaning,omitempty"`
+}
+
+func (in *measureInput) encode() (json.RawMessage, error) { return json.Marshal(in) }

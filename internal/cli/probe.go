@@ -146,7 +146,9 @@ func (p *probe) objects(ctx context.Context, s *session, paths []string) (*objec
 	if err != nil {
 		return nil, err
 	}
-	return s.newObjectRun(ctx, set, !p.again), nil
+	run := s.newObjectRun(ctx, set, !p.again)
+	run.surface = false // nothing is compared
+	return run, nil
 }
 
 // names are the groups that the crash guard knows objects by.

@@ -121,6 +121,7 @@ func kinds() (snapshot.Kinds, error) {
 		declared = append(declared, src.Kinds...)
 	}
 	declared = append(declared, probes.ProgramKind(), workload.Kind(), watch.Kind())
+	declared = append(declared, probes.SurfaceKinds()...)
 	return snapshot.NewKinds(declared...)
 }
 

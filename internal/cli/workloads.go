@@ -62,13 +62,15 @@ type objectRun struct {
 	cache    *workload.Cache
 	fresh    []loader.ObjectFile
 	recalled []snapshot.Subject
+	// surface adds what the programs lean on.
+	surface bool
 }
 
 func (s *session) newObjectRun(ctx context.Context, set workload.Set, remember bool) *objectRun {
 	if !s.root.Live() {
 		return nil // a recording holds no objects, which does not mean that there are none
 	}
-	r := &objectRun{set: set, cache: &workload.Cache{}}
+	r := &objectRun{set: set, cache: &workload.Cache{}, surface: true}
 	if remember && len(set.Files) > 0 {
 		r.cache.Dir = filepath.Join(s.stateDir, "measured")
 		id := boot.Identify(ctx, s.root)
@@ -103,6 +105,9 @@ const recalledSource = "objects_recalled"
 // sources are those that the set needs besides the usual ones.
 func (r *objectRun) sources() []source.Source {
 	out := []source.Source{r.set.Source(), probes.Objects(r.fresh)}
+	if r.surface {
+		out = append(out, probes.Surface(r.set.ObjectFiles()))
+	}
 	if len(r.recalled) > 0 {
 		out = append(out, source.Source{
 			Name:  recalledSource,
@@ -115,7 +120,13 @@ func (r *objectRun) sources() []source.Source {
 }
 
 // input tells the measuring process what to make its steps from.
-func (r *objectRun) input() (json.RawMessage, error) { return workload.Input(r.fresh) }
+func (r *objectRun) input() (json.RawMessage, error) {
+	in := measureInput{Objects: r.fresh, Surface: r.surface}
+	if r.surface {
+		in.Leaning = r.set.ObjectFiles()
+	}
+	return in.encode()
+}
 
 // remember keeps what was measured now.
 func (r *objectRun) remember(snap *snapshot.Snapshot) error {

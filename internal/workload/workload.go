@@ -7,11 +7,7 @@
 // that it had then.
 package workload
 
-import (
-	"encoding/json"
-
-	"lastgood/loader"
-)
+import "lastgood/loader"
 
 // Spec is an entry of the configuration: the objects of one agent.
 type Spec struct {
@@ -95,12 +91,4 @@ func (s *Set) ObjectFiles() []loader.ObjectFile {
 		}
 	}
 	return out
-}
-
-// Input is the set as the measuring process is told of it; nil for an empty one.
-func Input(files []loader.ObjectFile) (json.RawMessage, error) {
-	if len(files) == 0 {
-		return nil, nil
-	}
-	return json.Marshal(files)
 }

@@ -2,7 +2,6 @@ package workload
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -281,15 +280,5 @@ func TestHostKey(t *testing.T) {
 	}
 	if HostKey(&snapshot.Identity{}, "tool") != "" {
 		t.Error("a kernel without a build-id has a key")
-	}
-}
-
-func TestInput(t *testing.T) {
-	if b, err := Input(nil); b != nil || err != nil {
-		t.Errorf("%s, %v", b, err)
-	}
-	b, err := Input([]loader.ObjectFile{{Name: "a", Path: "/a", Values: json.RawMessage(`{"x":1}`)}})
-	if err != nil || string(b) != `[{"name":"a","path":"/a","values":{"x":1}}]` {
-		t.Errorf("%s, %v", b, err)
 	}
 }

@@ -2,7 +2,8 @@
 // bytes of stack each, which kprobes may have since 6.13 (private stacks, a76ab5731e32)
 // and nobody had before. Built as loader/generate_test.go says.
 #define SEC(name) __attribute__((section(name), used))
-#define BUFFER 256
+#define BUFFER 264
+#define INDEX 255
 
 static long (*bpf_get_current_comm)(void *buf, unsigned int size) = (void *)16;
 
@@ -10,9 +11,9 @@ static __attribute__((noinline)) long inner(long seed)
 {
 	char name[BUFFER];
 
-	name[seed & (BUFFER - 1)] = 1;
+	name[seed & INDEX] = 1;
 	bpf_get_current_comm(name, sizeof(name));
-	return name[seed & (BUFFER - 1)] + seed;
+	return name[seed & INDEX] + seed;
 }
 
 SEC("kprobe/do_sys_openat2")
