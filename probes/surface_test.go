@@ -17,7 +17,6 @@ import (
 
 	"lastgood/internal/compare"
 	"lastgood/internal/snapshot"
-	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
 	"lastgood/internal/sysfs/sysfstest"
 )
