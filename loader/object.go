@@ -26,6 +26,9 @@ type ObjectOptions struct {
 	// Types give programs a type by the name of their section or their own, as bpftool
 	// writes it (sched_cls); names may be patterns as in [path.Match].
 	Types map[string]string
+	// Loader is the library that the agent loads with: LoaderLibbpf, which "" means, or
+	// LoaderEbpfGo.
+	Loader string
 	// Inner are the inner maps of maps of maps whose shape the object does not tell.
 	Inner map[string]MapShape
 }
@@ -90,6 +93,9 @@ func OpenObject(r io.ReaderAt, o ObjectOptions) (obj *Object, err error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
 		obj.about[name] = &aboutProgram{}
+		if o.Loader != LoaderEbpfGo {
+			spec.Programs[name].Instructions = asLibbpf(spec.Programs[name].Instructions)
+		}
 		if err := obj.settle(spec.Programs[name], o.Types); err != nil {
 			return nil, err
 		}

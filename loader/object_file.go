@@ -28,6 +28,7 @@ type ObjectFile struct {
 	Values json.RawMessage     `json:"values,omitempty"`
 	Types  map[string]string   `json:"types,omitempty"`
 	Inner  map[string]MapShape `json:"inner_maps,omitempty"`
+	Loader string              `json:"loader,omitempty"` // see ObjectOptions
 	// Only are patterns of the names of programs that the agent loads; one that begins
 	// with ! leaves out. None takes all.
 	Only []string `json:"only,omitempty"`
@@ -84,7 +85,7 @@ func readRegular(name string) ([]byte, error) {
 
 // Options are the file's, for OpenObject.
 func (f *ObjectFile) Options() ObjectOptions {
-	return ObjectOptions{Values: f.Values, Types: f.Types, Inner: f.Inner}
+	return ObjectOptions{Values: f.Values, Types: f.Types, Inner: f.Inner, Loader: f.Loader}
 }
 
 // Loads reports whether the agent loads the program.

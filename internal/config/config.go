@@ -14,6 +14,7 @@ import (
 	"lastgood/internal/compare"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/workload"
+	"lastgood/loader"
 )
 
 // DefaultPath is where the service's configuration stands.
@@ -117,6 +118,8 @@ func (c *Config) checkWorkloads(name string) error {
 			return fmt.Errorf("read configuration %s: workloads: there are two of the name %s", name, w.Name)
 		case len(w.Objects) == 0:
 			return fmt.Errorf("read configuration %s: workloads: %s has no objects", name, w.Name)
+		case w.Loader != "" && w.Loader != loader.LoaderLibbpf && w.Loader != loader.LoaderEbpfGo:
+			return fmt.Errorf("read configuration %s: workloads: %s: loader %q is neither libbpf nor ebpf-go", name, w.Name, w.Loader)
 		}
 		seen[w.Name] = true
 	}

@@ -40,7 +40,7 @@ var above = map[string][]string{
 	"internal/candidate":       {"internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
-	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload"},
+	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload", "loader"},
 	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
 	"internal/thirdparty":      {}, // real objects for tests; nothing but tests imports it
 	"internal/layers":          {},

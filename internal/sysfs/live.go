@@ -25,7 +25,14 @@ func (liveFS) ReadFile(name string, max int) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	buf := make([]byte, 0, min(max, PageSize))
+	size := PageSize
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size > PageSize {
+		// Where the size is known (type information of the kernel, files of /etc), growing
+		// to it step by step would cost twice as much memory. One more shows the end.
+		size = int(min(st.Size+1, int64(max)))
+	}
+	buf := make([]byte, 0, min(max, size))
 	for len(buf) < max {
 		if len(buf) == cap(buf) {
 			buf = slices.Grow(buf, min(cap(buf), max-len(buf)))

@@ -53,7 +53,7 @@ type entry struct {
 }
 
 func (c *Cache) path(f *File) string {
-	b, err := json.Marshal([]any{c.Host, f.Name, f.Digest, f.ValuesDigest, f.Types, f.Inner, f.Only})
+	b, err := json.Marshal([]any{c.Host, f.Name, f.Digest, f.ValuesDigest, f.Types, f.Inner, f.Only, f.Loader})
 	if err != nil || c.Host == "" || c.Dir == "" {
 		return ""
 	}

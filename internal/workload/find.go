@@ -77,7 +77,7 @@ func (f *Finder) take(s *Spec, name string) {
 		f.problem(s, name, err)
 		return
 	}
-	file := File{ObjectFile: loader.ObjectFile{Path: name, Digest: loader.DigestBytes(b), Types: s.Types, Inner: s.InnerMaps, Only: s.Programs},
+	file := File{ObjectFile: loader.ObjectFile{Path: name, Digest: loader.DigestBytes(b), Types: s.Types, Inner: s.InnerMaps, Only: s.Programs, Loader: s.Loader},
 		Workload: s.Name, Origin: name, Size: int64(len(b)), State: Present}
 	if file.Values, err = readValues(s, name); err != nil {
 		f.problem(s, name, err)

@@ -131,7 +131,7 @@ func keptFile(sub *snapshot.Subject, specs []Spec, find func(string) (string, er
 	}
 	for i := range specs {
 		if specs[i].Name == f.Workload {
-			f.Types, f.Inner, f.Only = specs[i].Types, specs[i].InnerMaps, specs[i].Programs
+			f.Types, f.Inner, f.Only, f.Loader = specs[i].Types, specs[i].InnerMaps, specs[i].Programs, specs[i].Loader
 		}
 	}
 	return f, nil

@@ -24,6 +24,9 @@ type Spec struct {
 	Programs []string `yaml:"programs"`
 	// InnerMaps are shapes of maps in maps that the objects do not tell.
 	InnerMaps map[string]loader.MapShape `yaml:"inner_maps"`
+	// Loader is the library that the agent loads its objects with: libbpf (the default) or
+	// ebpf-go. They put functions into another order, which moves counters a little.
+	Loader string `yaml:"loader"`
 	// ByKernel says that the agent picks one of several objects by the kernel's version:
 	// NAME_v612.o for 6.12 and newer, NAME.o for older ones.
 	ByKernel bool `yaml:"by_kernel"`
@@ -35,9 +38,9 @@ func Defaults() []Spec {
 		// pkg/datapath/loader/paths.go and cache.go; bpf is the source's own folder.
 		{Name: "cilium", Objects: []string{
 			"/var/run/cilium/state/templates/*/*.o", "/var/run/cilium/state/*.o", "/var/run/cilium/state/bpf/*/*.o",
-			"/var/run/cilium/bpf/*/*.o", "/var/run/cilium/state/[0-9]*/*.o", "/var/lib/cilium/bpf/*.o"}},
+			"/var/run/cilium/bpf/*/*.o", "/var/run/cilium/state/[0-9]*/*.o", "/var/lib/cilium/bpf/*.o"}, Loader: loader.LoaderEbpfGo},
 		// pkg/sensors/base/base.go picks by version; the alignment check is no program of the agent's.
-		{Name: "tetragon", Objects: []string{"/var/lib/tetragon/*.o"}, Programs: []string{"!alignchecker*"}, ByKernel: true},
+		{Name: "tetragon", Objects: []string{"/var/lib/tetragon/*.o"}, Programs: []string{"!alignchecker*"}, ByKernel: true, Loader: loader.LoaderEbpfGo},
 		{Name: "system", Objects: []string{"/usr/lib/bpf/*.o", "/usr/lib/*/bpf/*.o"}},
 	}
 }
