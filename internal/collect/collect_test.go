@@ -303,24 +303,38 @@ func TestInterruptedGivesNothing(t *testing.T) {
 	}
 }
 
-func TestShareKeepsGroupsTogether(t *testing.T) {
+func TestOrderOfGroups(t *testing.T) {
 	var tasks []task
 	for g := range 5 {
 		for c := range 3 {
 			tasks = append(tasks, task{Step: source.Step{Group: fmt.Sprint(g), Name: fmt.Sprint(c), Cost: time.Duration(g+1) * time.Millisecond}})
 		}
 	}
-	seen := map[string]int{}
-	parts := share(tasks, 2)
-	for i, part := range parts {
-		for _, tk := range part {
-			if at, ok := seen[tk.Group]; ok && at != i {
-				t.Errorf("group %s is split", tk.Group)
+	tasks[0].skip = "not now"
+	for children, want := range map[int]string{1: "00 111 222 333 444", 2: "444 333 222 111 00"} {
+		got := ""
+		for i, tk := range inOrder(tasks, children) {
+			if i > 0 && !strings.HasSuffix(got, tk.Group) {
+				got += " "
 			}
-			seen[tk.Group] = i
+			got += tk.Group
+		}
+		if got != want {
+			t.Errorf("%d children: %s, want %s", children, got, want)
 		}
 	}
-	if len(parts) != 2 || len(parts[0])+len(parts[1]) != len(tasks) {
-		t.Errorf("%d parts of %d tasks", len(parts), len(tasks))
+}
+
+func TestGroupsAreTakenOnce(t *testing.T) {
+	r := &stepRun{taken: map[string]int{}}
+	tasks := []*task{{Step: source.Step{Group: "a"}}, {Step: source.Step{Group: "b"}}}
+	if !r.claim("a", 0) || r.claim("a", 1) || !r.claim("a", 0) {
+		t.Error("a group is of the worker that asked first, and stays its own")
+	}
+	if !r.anyLeft(1, tasks) || !r.claim("b", 1) {
+		t.Error("b is free")
+	}
+	if !r.anyLeft(0, tasks[:1]) || r.anyLeft(0, tasks[1:]) {
+		t.Error("what is left for a worker is what is free and what it has")
 	}
 }

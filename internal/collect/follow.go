@@ -20,6 +20,7 @@ import (
 // child is one measuring process and what it has told so far.
 type child struct {
 	run     *stepRun
+	worker  int
 	tasks   []*task
 	at      int       // place of the step at work
 	begun   bool      // a step was begun
@@ -132,10 +133,19 @@ func (c *child) talk(in io.Writer, out io.Reader) error {
 			c.run.mu.Unlock()
 		case frameGroup:
 			c.endStep()
-			if err := c.beginGroup(f.Text); err != nil {
-				return err
+			word := answerGo
+			if c.run.claim(f.Text, c.worker) {
+				if err := c.beginGroup(f.Text); err != nil {
+					return err
+				}
+			} else {
+				word = answerSkip
+				c.endGroup()
+				for next < len(c.tasks) && c.tasks[next].Group == f.Text {
+					next++
+				}
 			}
-			if _, err := io.WriteString(in, "go\n"); err != nil {
+			if _, err := io.WriteString(in, word); err != nil {
 				return fmt.Errorf("answer measuring process: %w", err)
 			}
 		case frameStep:

@@ -78,7 +78,7 @@ func (m *measurer) send(f frame) error {
 }
 
 func (m *measurer) run(ctx context.Context, ids []string, steps map[string]task) error {
-	group, from := "", ""
+	group, from, leave := "", "", false
 	for _, id := range ids {
 		t, ok := steps[id]
 		if !ok {
@@ -95,9 +95,14 @@ func (m *measurer) run(ctx context.Context, ids []string, steps map[string]task)
 			if err := m.send(frame{Type: frameGroup, Text: group}); err != nil {
 				return err
 			}
-			if _, err := m.in.ReadString('\n'); err != nil {
-				return nil // the parent is gone, or does not want the group run
+			word, err := m.in.ReadString('\n')
+			if err != nil {
+				return nil // the parent is gone
 			}
+			leave = word == answerSkip
+		}
+		if leave {
+			continue
 		}
 		if err := m.send(frame{Type: frameStep, Text: id}); err != nil {
 			return err

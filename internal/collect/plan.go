@@ -69,9 +69,9 @@ func dropCostliest(tasks []task, budget time.Duration) {
 	}
 }
 
-// share splits the tasks that will be run over n children, whole groups at a
-// time, the costliest group first to the child with the least to do.
-func share(tasks []task, n int) [][]*task {
+// inOrder lists the tasks that will be run, group by group. Where several children work
+// side by side the costliest group comes first, so that none is left with it at the end.
+func inOrder(tasks []task, children int) []*task {
 	groups := map[string][]*task{}
 	cost := map[string]time.Duration{}
 	var names []string
@@ -86,17 +86,12 @@ func share(tasks []task, n int) [][]*task {
 		groups[t.Group] = append(groups[t.Group], t)
 		cost[t.Group] += t.Cost
 	}
-	if n <= 1 {
-		n = 1
-	} else {
-		slices.SortStableFunc(names, func(a, b string) int { return int(cost[b] - cost[a]) })
+	if children > 1 {
+		slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(cost[b], cost[a]) })
 	}
-	out := make([][]*task, n)
-	load := make([]time.Duration, n)
+	var out []*task
 	for _, g := range names {
-		least := slices.Index(load, slices.Min(load))
-		out[least] = append(out[least], groups[g]...)
-		load[least] += cost[g]
+		out = append(out, groups[g]...)
 	}
-	return slices.DeleteFunc(out, func(l []*task) bool { return len(l) == 0 })
+	return out
 }

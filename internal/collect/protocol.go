@@ -9,8 +9,8 @@ import (
 	"lastgood/internal/snapshot"
 )
 
-// The parent sends one request, then a line for each group that the child may
-// begin. The child answers with frames, one JSON document a line.
+// The parent sends one request, then a line for each group that the child asks for: it
+// may begin, or is to leave it out, for another child has it. The child answers with frames, one JSON document a line.
 
 // request is what the child is to do.
 type request struct {
@@ -20,6 +20,12 @@ type request struct {
 	// MemoryBytes bounds the child's writable memory.
 	MemoryBytes uint64 `json:"memory_bytes"`
 }
+
+// The parent's answers to frameGroup.
+const (
+	answerGo   = "go\n"
+	answerSkip = "skip\n"
+)
 
 type frameType string
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ const maxChildren = 4
 // runSteps runs the steps of all loading sources in child processes and returns
 // their subjects, one source subject each, and what the kernel log said.
 func runSteps(ctx context.Context, o *Options, sources []source.Source) []snapshot.Subject {
-	r := &stepRun{o: o, got: map[string]int{}, took: map[string]time.Duration{}}
+	r := &stepRun{o: o, got: map[string]int{}, took: map[string]time.Duration{}, taken: map[string]int{}}
 	if !o.Host.Root.Live() {
 		return r.finish(sources, &skipError{"a recorded host: nothing is measured on this kernel"})
 	}
@@ -37,8 +38,9 @@ func runSteps(ctx context.Context, o *Options, sources []source.Source) []snapsh
 	r.watch = newWatch(ctx, o.Host)
 	defer r.watch.close()
 	var wg sync.WaitGroup
-	for _, part := range share(r.tasks, o.Jobs) {
-		wg.Go(func() { r.drive(ctx, part) })
+	order := inOrder(r.tasks, o.Jobs)
+	for worker := range max(1, o.Jobs) {
+		wg.Go(func() { r.drive(ctx, worker, order) })
 	}
 	wg.Wait()
 	r.closeGuard()
@@ -69,7 +71,8 @@ type stepRun struct {
 	got      map[string]int           // source → subjects
 	took     map[string]time.Duration // source → time in its steps
 	refused  string
-	steps    int // begun so far
+	steps    int            // begun so far
+	taken    map[string]int // group → the worker that has it
 }
 
 // openGuard opens the crash guard, or says why nothing may be loaded without it.
@@ -135,12 +138,14 @@ func (r *stepRun) finish(sources []source.Source, err error) []snapshot.Subject 
 }
 
 // drive runs tasks in one child, and in another where that one died.
-func (r *stepRun) drive(ctx context.Context, tasks []*task) {
+//
+// All workers have all tasks before them; each takes the groups that no other took.
+func (r *stepRun) drive(ctx context.Context, worker int, tasks []*task) {
 	for range maxChildren {
-		if len(tasks) == 0 || ctx.Err() != nil {
+		if len(tasks) == 0 || ctx.Err() != nil || !r.anyLeft(worker, tasks) {
 			return
 		}
-		c := &child{run: r, tasks: tasks}
+		c := &child{run: r, worker: worker, tasks: tasks}
 		err := c.measure(ctx)
 		if err == nil || c.refused {
 			return
@@ -149,6 +154,28 @@ func (r *stepRun) drive(ctx context.Context, tasks []*task) {
 		at := c.died(ctx, err)
 		tasks = tasks[at:]
 	}
+}
+
+// claim gives a group to the worker who asks first. A worker whose process died in the
+// middle of a group goes on with it in the next.
+func (r *stepRun) claim(group string, worker int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if owner, taken := r.taken[group]; taken {
+		return owner == worker
+	}
+	r.taken[group] = worker
+	return true
+}
+
+// anyLeft spares a process that would find nothing to do.
+func (r *stepRun) anyLeft(worker int, tasks []*task) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(tasks, func(t *task) bool {
+		owner, taken := r.taken[t.Group]
+		return !taken || owner == worker
+	})
 }
 
 func (r *stepRun) keep(source string, s snapshot.Subject) {
