@@ -14,6 +14,7 @@ import (
 // With statistics on from the start and a buffer they fit in, the library too
 // loads once; see Load for what it does not give.
 func (l *load) throughLibrary(linked *linkedProgram, out *outcome) *loaded {
+	linked.spec.Name = OwnPrefix + linked.spec.Name // a private copy, for it refers to something
 	opts := ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats, LogSizeStart: l.logSize(linked.spec.Instructions)}
 	var prog *ebpf.Program
 	var err error

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"runtime"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -78,9 +79,16 @@ func address(pin *runtime.Pinner, b []byte) uint64 {
 	return uint64(uintptr(unsafe.Pointer(&b[0])))
 }
 
+// OwnPrefix begins the names of all programs that lastgood loads, in bpftool and in audit
+// records, so that a census of what runs can tell them from the agents'.
+const OwnPrefix = "lg_"
+
 // objName makes the name the kernel accepts: at most 15 of [A-Za-z0-9_.], other
 // characters dropped.
 func objName(name string) (out [unix.BPF_OBJ_NAME_LEN]byte) {
+	if !strings.HasPrefix(name, OwnPrefix) {
+		name = OwnPrefix + name
+	}
 	n := 0
 	for i := 0; i < len(name) && n < len(out)-1; i++ {
 		c := name[i]

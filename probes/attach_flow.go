@@ -13,9 +13,9 @@ import (
 	"lastgood/internal/snapshot"
 )
 
-// packetPatience is how long a frame may take. It takes some microseconds, unless the
-// machine is so busy that nothing can be told.
-const packetPatience = 200 * time.Millisecond
+// packetPatience is how long a frame may take. It takes some microseconds; on a machine
+// whose CPUs are all taken it may be a tenth of a second until this process runs again.
+const packetPatience = time.Second
 
 // hook is a place that frames go through, from one port to the other of a pair.
 type hook struct {

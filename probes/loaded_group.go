@@ -66,7 +66,7 @@ const ownComm = "lastgood"
 // own reports whether lastgood loaded the program: the feature census, or a measurement
 // that another lastgood makes now.
 func own(p *loader.LoadedProgram, o owners) bool {
-	return p.Name == objectName || slices.Contains(o.of[p.ID], ownComm)
+	return strings.HasPrefix(p.Name, loader.OwnPrefix) || slices.Contains(o.of[p.ID], ownComm)
 }
 
 // loadedKey is what a program is known by at another boot. A program without a name

@@ -47,7 +47,7 @@ type Done struct {
 }
 
 // patience bounds a wait for a packet or a connection within this machine's memory.
-const patience = 200 * time.Millisecond
+const patience = time.Second
 
 // do does one act.
 func do(a Act) Done {
