@@ -23,6 +23,9 @@ load are "not comparable yet".
 
 Uevents and kernel messages about heat bring the next sample forward.
 
+While the last good boot runs, the objects of this node's agents are looked at every half
+hour, and measured and kept anew where they changed.
+
 With --shutdown-above the host is shut down where sensors of two devices are above that
 temperature in three samples in a row. Nothing is ever shut down without it.`,
 		example: "lastgood watch --print",
@@ -112,6 +115,13 @@ func (w *watcher) sample(ctx context.Context) (int, error) {
 	if err != nil {
 		o.Log.Warn("follow hints", "error", err) // they only bring samples forward
 	}
+	follow, stop := context.WithCancel(ctx)
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		w.followObjects(follow, objectsFirst, objectsEvery)
+	}()
+	defer func() { stop(); <-followed }()
 	tick := time.NewTicker(w.every)
 	defer tick.Stop()
 	o.Tick, o.Hints = tick.C, hints
