@@ -68,6 +68,9 @@ func (k *Kernel) Lacks(object io.ReaderAt) ([]Need, error) {
 func (k *Kernel) lacksTypes(spec *ebpf.CollectionSpec, p *ebpf.ProgramSpec) ([]Need, error) {
 	var relocations []access
 	asked := map[string]bool{}
+	// A type that is looked at in several flavours (NAME___x) is one that the program knows
+	// another way about, as soon as it asks for any of them.
+	flavours, chosen := map[string]string{}, map[string]bool{}
 	for i := range p.Instructions {
 		r := btf.CORERelocationMetadata(&p.Instructions[i])
 		if r == nil {
@@ -80,12 +83,18 @@ func (k *Kernel) lacksTypes(spec *ebpf.CollectionSpec, p *ebpf.ProgramSpec) ([]N
 		if a.asks() {
 			asked[a.typ] = asked[a.typ] || !strings.Contains(a.path, ":")
 			asked[a.typ+"["+a.path] = true
+			asked[essential(a.typ)+" "] = true
 		}
+		if other, seen := flavours[essential(a.typ)]; seen && other != a.typ {
+			chosen[essential(a.typ)] = true
+		}
+		flavours[essential(a.typ)] = a.typ
 		relocations = append(relocations, a)
 	}
 	var lacks []Need
 	for _, a := range relocations {
-		if a.asks() || a.kind == "local_type_id" || asked[a.typ] || asked[a.typ+"["+a.path] {
+		if a.asks() || a.kind == "local_type_id" || asked[a.typ] || asked[a.typ+"["+a.path] ||
+			chosen[essential(a.typ)] && asked[essential(a.typ)+" "] {
 			continue
 		}
 		missing, err := k.poisoned(a.relocation, p)
