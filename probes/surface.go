@@ -46,7 +46,7 @@ func Surface(files []loader.ObjectFile) source.Source {
 				for i := range files {
 					objects = append(objects, openFile(&files[i]))
 				}
-				return surfaceOf(ctx, h.Root, objects)
+				return ReadSurface(ctx, h.Root, objects)
 			}}}
 		},
 	}
@@ -65,8 +65,8 @@ type unreadable struct{ err error }
 
 func (u unreadable) ReadAt([]byte, int64) (int, error) { return 0, u.err }
 
-// surfaceOf looks up what the objects lean on.
-func surfaceOf(ctx context.Context, root *sysfs.Root, objects []Object) []snapshot.Subject {
+// ReadSurface looks up what the objects lean on.
+func ReadSurface(ctx context.Context, root *sysfs.Root, objects []Object) []snapshot.Subject {
 	r := surface{root: root}
 	out := r.gather(objects)
 	out = append(out, r.read(ctx)...)

@@ -98,7 +98,7 @@ func surfaceObject(t testing.TB) Object {
 
 func readSurface(t testing.TB, root *sysfs.Root, objects ...Object) []snapshot.Subject {
 	t.Helper()
-	out, err := surfaceOf(t.Context(), root, objects), t.Context().Err()
+	out, err := ReadSurface(t.Context(), root, objects), t.Context().Err()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +316,7 @@ func BenchmarkSurface(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if len(surfaceOf(context.Background(), sysfs.Live(), objects)) == 0 {
+				if len(ReadSurface(context.Background(), sysfs.Live(), objects)) == 0 {
 					b.Fatal("nothing was read")
 				}
 			}

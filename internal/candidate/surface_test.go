@@ -12,7 +12,6 @@ import (
 
 	"lastgood/internal/compare"
 	"lastgood/internal/snapshot"
-	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
 	"lastgood/internal/sysfs/sysfstest"
 	"lastgood/probes"
@@ -70,10 +69,7 @@ func surfaceOf(t *testing.T, trees, release string, object []byte) *snapshot.Sna
 		t.Fatal(err)
 	}
 	root := sysfs.New(&sysfstest.FS{Files: map[string]string{runningBTF: string(types)}})
-	subjects, err := probes.Surface([]probes.Object{{Name: "surface.o", File: bytes.NewReader(object)}}).Read(t.Context(), source.Host{Root: root})
-	if err != nil {
-		t.Fatal(err)
-	}
+	subjects := probes.ReadSurface(t.Context(), root, []probes.Object{{Name: "surface.o", File: bytes.NewReader(object)}})
 	var kinds []string
 	for _, k := range probes.SurfaceKinds() {
 		kinds = append(kinds, k.Name)
