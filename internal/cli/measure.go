@@ -31,8 +31,17 @@ func measureCommand() command {
 }
 
 // measured are the sources that load programs: those that are built in, and the objects
-// that the process was told of.
+// that the process was told of. A list is of objects to measure; a JSON object is a job
+// of explaining, which needs nothing else.
 func measured(input json.RawMessage) ([]source.Source, error) {
+	if len(input) > 0 && input[0] == '{' {
+		var job probes.ExplainJob
+		if err := json.Unmarshal(input, &job); err != nil {
+			return nil, fmt.Errorf("read programs to explain: %w", err)
+		}
+		src, err := probes.Explanations(job)
+		return []source.Source{src}, err
+	}
 	from := sources()
 	if len(input) == 0 {
 		return from, nil

@@ -41,7 +41,8 @@ var above = map[string][]string{
 	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
 	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
+	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "internal/workload", "internal/export", "internal/veristat", "loader", "probes"},
+	"internal/veristat":        {"internal/snapshot"},
 	"internal/thirdparty":      {}, // real objects for tests; nothing but tests imports it
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
