@@ -5,6 +5,8 @@
 //	boots/BOOT.accepted-HASH.json   the snapshot that was accepted, as it was then
 //	last-good                       which snapshot is trusted, since when, by whom
 //	events.jsonl                    what happened, one JSON object a line, oldest first
+//	objects/sha256/DIGEST           objects of agents, and values, as the last good boot loaded them
+//	explanations/PROGRAM-BUILD.json where the insns of its largest programs went, by program digest and kernel build-id
 //	damaged/NAME.TIME               what did not hold what was written; never deleted
 //	journal, journal.lock           the crash guard, see [Guard]
 //	lock                            held by the one process that writes

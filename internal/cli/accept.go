@@ -23,8 +23,9 @@ the beginning of one, a kernel release, or current (the default). The boot must 
 been checked before.
 
 Accepting the current boot measures the BPF objects of this node's agents as they are now
-and keeps their bytes: after a reboot they are verified before their agents are up. Accept
-a boot when its agents run.`,
+and keeps their bytes: after a reboot they are verified before their agents are up. Where
+the insns of the largest programs go is kept too, so that ` + "`check`" + ` can say where a growth is.
+Accept a boot when its agents run.`,
 		example: "lastgood accept current",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			anyway := f.Bool("incomplete", false, "accept a snapshot in which something could not be measured")
@@ -110,7 +111,8 @@ func (s *session) takeObjects(ctx context.Context, store *baseline.Store, snap *
 	if _, err := store.Save(snap, nil); err != nil {
 		return nil, err
 	}
-	return keepObjects(store, set, nil), nil
+	notes = keepObjects(store, set, nil)
+	return append(notes, s.keepExplanations(ctx, store, snap, set)...), nil
 }
 
 // replaceObjects takes what is said of objects from another snapshot of the same boot.

@@ -46,6 +46,8 @@ type check struct {
 	store  *baseline.Store
 	start  time.Time
 	notes  []string // what went wrong with lastgood's own files
+
+	measured *objectRun // nil for a recorded host
 }
 
 func (c *check) run(ctx context.Context, s *session, args []string) (int, error) {
@@ -68,14 +70,14 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 	if err != nil {
 		return exitIncomplete, err
 	}
-	objects := c.objects(ctx)
-	snap, err := s.collect(ctx, "check", usual(), objects, s.guard, "")
+	c.measured = c.objects(ctx)
+	snap, err := s.collect(ctx, "check", usual(), c.measured, s.guard, "")
 	if err != nil {
 		return exitIncomplete, err
 	}
 	rep := c.judged(ctx, snap)
 	if writable {
-		c.keep(ctx, snap, rep, objects)
+		c.keep(ctx, snap, rep)
 	}
 	c.finish(ctx, rep)
 	return report.ExitStatus(format, rep), s.print(format, rep)
@@ -135,6 +137,7 @@ func (c *check) judged(ctx context.Context, snap *snapshot.Snapshot) *report.Rep
 		c.trend(rep, base, snap)
 		rep.Accepted, rep.AcceptedBy = record.Accepted, record.By
 		c.judgeHistory(rep, base, snap)
+		c.explainFindings(ctx, rep, base, snap)
 	}
 	c.notes = append(c.notes, rep.Notes...)
 	return rep
@@ -162,17 +165,17 @@ func (c *check) learn(rep *report.Report, snap *snapshot.Snapshot) {
 
 // keep saves the snapshot, makes it the last good one where it was learned, and
 // forgets the oldest boots.
-func (c *check) keep(ctx context.Context, snap *snapshot.Snapshot, rep *report.Report, objects *objectRun) {
+func (c *check) keep(ctx context.Context, snap *snapshot.Snapshot, rep *report.Report) {
 	base, _, err := c.store.LastGood()
 	if err != nil {
 		base = nil // nothing of it is to be kept
 	}
 	switch {
-	case objects == nil:
+	case c.measured == nil:
 	case base == nil && !errors.Is(err, baseline.ErrNone):
 		c.notes = append(c.notes, "objects are not kept while it is not known which boot is the last good one")
 	default:
-		c.notes = append(c.notes, keepObjects(c.store, objects.set, base)...)
+		c.notes = append(c.notes, keepObjects(c.store, c.measured.set, base)...)
 	}
 	c.finish(ctx, rep)
 	id, err := c.store.Save(snap, result(rep, time.Since(c.start)))

@@ -15,6 +15,8 @@ func diffCommand() command {
 		name: "diff", args: "A B", summary: "compare two snapshots",
 		long: `Judges snapshot B against snapshot A as ` + "`check`" + ` judges a boot against the last good one.
 Each is a file, a boot id or the beginning of one, a kernel release, last-good or current.
+Two files in veristat's CSV, its own or those of ` + "`lastgood probe -o csv`" + `, are compared by the
+rules for programs of objects.
 
 The exit status is the verdict:
 ` + exitStatuses,
@@ -41,16 +43,13 @@ func (s *session) diff(ctx context.Context, args []string, failOn string) (int, 
 	if err != nil {
 		return exitUsage, err
 	}
-	a, err := s.load(ctx, args[0])
-	if err != nil {
-		return exitUsage, err
-	}
-	b, err := s.load(ctx, args[1])
+	a, b, notes, err := s.loadTwo(ctx, args[0], args[1])
 	if err != nil {
 		return exitUsage, err
 	}
 	rep := newReport(b)
 	judge(rep, a, b, all, policy)
+	rep.Notes = append(rep.Notes, notes...)
 	rep.Summary = summary(rep)
 	rep.TookSeconds = time.Since(start).Seconds()
 	return report.ExitStatus(format, rep), s.print(format, rep)

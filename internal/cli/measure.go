@@ -31,7 +31,7 @@ func measureCommand() command {
 }
 
 // measured are the sources that load programs: those that are built in, and the objects
-// that the process was told of.
+// that the process was told of. A job of explaining needs nothing else.
 func measured(input json.RawMessage) ([]source.Source, error) {
 	from := sources()
 	if len(input) == 0 {
@@ -40,6 +40,10 @@ func measured(input json.RawMessage) ([]source.Source, error) {
 	var in measureInput
 	if err := json.Unmarshal(input, &in); err != nil {
 		return nil, fmt.Errorf("read objects to measure: %w", err)
+	}
+	if in.Explain != nil {
+		src, err := probes.Explanations(*in.Explain)
+		return []source.Source{src}, err
 	}
 	from = append(from, probes.Objects(in.Objects))
 	if in.Surface {
@@ -55,6 +59,7 @@ type measureInput struct {
 	Objects []loader.ObjectFile `json:"objects,omitempty"`
 	Surface bool                `json:"surface,omitempty"`
 	Leaning []loader.ObjectFile `json:"leaning,omitempty"`
+	Explain *probes.ExplainJob  `json:"explain,omitempty"`
 }
 
 func (in *measureInput) encode() (json.RawMessage, error) { return json.Marshal(in) }

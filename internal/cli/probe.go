@@ -32,12 +32,16 @@ its global variables decide which code is verified: give those that the agent se
 --values, or keep them as NAME.json beside NAME.o. What was measured once on this kernel
 is remembered.
 
+With --explain the programs of objects are not measured but explained: which functions and
+source lines the verifier's insns go to. --export writes what is needed to repeat the
+measurement of one program elsewhere: object, values, commands, counters, kernels.
+
 A family that was running when another boot ended is left out by the crash guard;
 naming it here runs it all the same, and lets it run again where it ends well.
 
 The exit status is 0 where all was measured, 1 where a program of an object is refused,
 3 where something could not be measured.`,
-		example: "lastgood probe -o csv > $(uname -r).csv\n  lastgood probe --values config.json /var/run/cilium/state/templates/*/bpf_lxc.o",
+		example: "lastgood probe -o csv > $(uname -r).csv\n  lastgood probe --values config.json /var/run/cilium/state/templates/*/bpf_lxc.o\n  lastgood probe --explain --program cil_from_container bpf_lxc.o",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			p := &probe{}
 			f.BoolVar(&p.thorough, "thorough", false, "also make programs larger until the kernel refuses them (up to a minute)")
@@ -45,6 +49,9 @@ The exit status is 0 where all was measured, 1 where a program of an object is r
 			f.StringVar(&p.spec.Values, "values", "", "JSON file with values of the objects' global variables")
 			f.StringToStringVar(&p.spec.Types, "type", nil, "program type of a section or program, as tc_main=sched_cls; may be given again")
 			f.StringArrayVar(&p.spec.Programs, "program", nil, "only programs of the objects whose name is like this; !PATTERN leaves out; may be given again")
+			f.BoolVar(&p.explain, "explain", false, "tell which functions and source lines the insns of the objects' programs go to")
+			f.StringVar(&p.export, "export", "", "write a reproducer of one program of one object into this folder, which must be new or empty")
+			f.StringVar(&p.against, "against", "", "with --export: the other side, a snapshot file, boot id, kernel release or last-good")
 			f.BoolVar(&p.again, "again", false, "measure objects again, and not what is remembered of them")
 			return func(ctx context.Context, s *session, args []string) (int, error) {
 				if *list {
@@ -66,9 +73,14 @@ const objectsBudget = 10 * time.Minute
 type probe struct {
 	thorough, again bool
 	spec            workload.Spec // how objects are read
+	explain         bool
+	export, against string
 }
 
 func (p *probe) run(ctx context.Context, s *session, args []string) (int, error) {
+	if p.explain || p.export != "" || p.against != "" {
+		return p.inDepth(ctx, s, args)
+	}
 	format, err := s.format("table", "json", "csv")
 	if err != nil {
 		return exitUsage, err
@@ -138,17 +150,45 @@ func (p *probe) objects(ctx context.Context, s *session, paths []string) (*objec
 		}
 		return nil, nil
 	}
-	if !s.root.Live() {
-		return nil, errors.New("--root: objects are measured on the running kernel only")
-	}
-	release, _ := s.root.Attr(ctx, releaseFile)
-	set, err := givenObjects(ctx, paths, p.spec, release)
+	set, err := p.set(ctx, s, paths)
 	if err != nil {
 		return nil, err
 	}
 	run := s.newObjectRun(ctx, set, !p.again)
 	run.surface = false // nothing is compared
 	return run, nil
+}
+
+func (p *probe) set(ctx context.Context, s *session, paths []string) (workload.Set, error) {
+	if !s.root.Live() {
+		return workload.Set{}, errors.New("--root: objects are measured on the running kernel only")
+	}
+	release, _ := s.root.Attr(ctx, releaseFile)
+	return givenObjects(ctx, paths, p.spec, release)
+}
+
+// inDepth explains or exports programs of objects.
+func (p *probe) inDepth(ctx context.Context, s *session, args []string) (int, error) {
+	families, paths := p.sort(s, args)
+	switch {
+	case p.export == "" && p.against != "":
+		return exitUsage, errors.New("--against is for --export")
+	case len(families) > 0:
+		return exitUsage, fmt.Errorf("--explain and --export are for objects, and %s is none", families[0])
+	case len(paths) == 0:
+		return exitUsage, errors.New("--explain and --export are for objects, and none is given")
+	}
+	set, err := p.set(ctx, s, paths)
+	if err != nil {
+		return exitUsage, err
+	}
+	if !s.budgetGiven {
+		s.budget = objectsBudget
+	}
+	if p.export != "" {
+		return p.exportObject(ctx, s, set)
+	}
+	return p.explainObjects(ctx, s, set)
 }
 
 // names are the groups that the crash guard knows objects by.

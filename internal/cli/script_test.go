@@ -82,6 +82,10 @@ func withoutBPF() {
 }
 
 func TestScripts(t *testing.T) {
+	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cilium/ebpf").Output()
+	if err != nil {
+		t.Fatalf("find the test data of github.com/cilium/ebpf: %v", err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -92,6 +96,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("HOSTS", hosts)
+			e.Setenv("FOREIGN", filepath.Join(strings.TrimSpace(string(module)), "testdata"))
 			e.Setenv("BPF", filepath.Join(hosts, "..", "..", "bpf"))
 			return os.WriteFile(filepath.Join(e.WorkDir, "lastgood.yaml"), []byte("keep: 5\n"), 0o644)
 		},
@@ -106,6 +111,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "edit": edit, "snapshots-equal": snapshotsEqual, "spoil-objects": spoilObjects,
+			"smaller-before": smallerBefore, "spoil-explanations": spoilExplanations,
 		},
 	})
 }

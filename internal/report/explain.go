@@ -1,10 +1,12 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,6 +35,10 @@ func Growth(w io.Writer, g loader.Growth, o Options) error {
 func Explanation(w io.Writer, e loader.Explanation, o Options) error {
 	p := newPage(w, o)
 	p.head(flat(e.Program))
+	if len(e.Functions) == 0 && e.Partial != "" { // nothing was learnt, which is no count of 0
+		p.doubts([]string{e.Partial})
+		return p.err
+	}
 	text := count(e.Attributed) + " insns"
 	if e.Processed != nil && *e.Processed != e.Attributed {
 		text = fmt.Sprintf("%s insns, of which %s are explained", count(*e.Processed), count(e.Attributed))
@@ -171,4 +177,26 @@ func percent(part, whole float64) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.0f %%", part/whole*100)
+}
+
+// WeightSentence says in one sentence where most of a program's insns are, for a finding
+// whose program has no explanation from before; "" where nothing is known of any.
+func WeightSentence(e loader.Explanation) string {
+	if e.Attributed == 0 {
+		return ""
+	}
+	if len(e.Functions) == 0 {
+		return ""
+	}
+	top := slices.MaxFunc(e.Functions, func(a, b loader.FunctionInsns) int { return cmp.Compare(a.Self, b.Self) })
+	text := fmt.Sprintf("%s of its %s insns are in %s", percent(float64(top.Self), float64(e.Attributed)), count(e.Attributed), cut(flat(top.Name), longText))
+	at := slices.IndexFunc(e.Lines, func(l loader.LineInsns) bool { return l.Function == top.Name && l.Line > 0 })
+	if at >= 0 {
+		l := &e.Lines[at]
+		text += fmt.Sprintf(", most of them at %s:%d (%s)", cut(flat(path.Base(l.File)), longText), l.Line, count(l.Insns))
+	}
+	if e.Partial != "" {
+		text += "; " + cut(flat(e.Partial), longText)
+	}
+	return text + "."
 }

@@ -97,3 +97,37 @@ func TestExplainHostile(t *testing.T) {
 		}
 	}
 }
+
+func TestWeightSentence(t *testing.T) {
+	e := loader.Explanation{Attributed: 1000, Functions: []loader.FunctionInsns{{Name: "main", Self: 100}, {Name: "nat", Self: 900}}}
+	for _, tt := range []struct {
+		name   string
+		change func(*loader.Explanation)
+		want   string
+	}{
+		{"functions", func(*loader.Explanation) {}, "90 % of its 1,000 insns are in nat."},
+		{"lines", func(e *loader.Explanation) {
+			e.Lines = []loader.LineInsns{{Function: "main", File: "a.c", Line: 1, Insns: 90}, {Function: "nat", File: "/src/nat.h", Line: 7, Insns: 80}}
+		}, "90 % of its 1,000 insns are in nat, most of them at nat.h:7 (80)."},
+		{"cut short", func(e *loader.Explanation) { e.Partial = "out of time" }, "90 % of its 1,000 insns are in nat; out of time."},
+		{"nothing", func(e *loader.Explanation) { e.Attributed = 0 }, ""},
+		{"no functions", func(e *loader.Explanation) { e.Functions = nil }, ""},
+	} {
+		x := e
+		tt.change(&x)
+		if got := WeightSentence(x); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What could not be told is no count of 0.
+func TestExplanationOfNothing(t *testing.T) {
+	var b strings.Builder
+	if err := Explanation(&b, loader.Explanation{Program: "p", Partial: "not explained: why"}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); strings.Contains(got, "0 insns") || !strings.Contains(got, "not explained: why") {
+		t.Errorf("%q", got)
+	}
+}
