@@ -3,6 +3,7 @@
 //
 //	boots/BOOT.json                 the newest snapshot of that boot
 //	boots/BOOT.accepted-HASH.json   the snapshot that was accepted, as it was then
+//	boots/BOOT.early.json           what was there before the host had settled
 //	last-good                       which snapshot is trusted, since when, by whom
 //	events.jsonl                    what happened, one JSON object a line, oldest first
 //	objects/sha256/DIGEST           objects of agents, and values, as the last good boot loaded them
@@ -20,6 +21,12 @@
 // the two leaves the old last-good and a copy that Prune removes. The copy also
 // is a second one: where it is damaged and boots/BOOT.json still has the same
 // bytes, those are used, and the damage is reported.
+//
+// # The good boots since
+//
+// [Store.GoodSince] lists the boots whose newest check held them to the very snapshot
+// that is trusted now and came to good. A snapshot that was saved after that check, or
+// whose check was held to a file, is of no verdict and is not among them.
 //
 // # A power cut
 //

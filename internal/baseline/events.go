@@ -38,6 +38,9 @@ type Result struct {
 	Incomplete int     `json:"incomplete"`
 	Took       float64 `json:"took_seconds"`
 	Summary    string  `json:"summary,omitempty"` // one sentence, of which 1 KiB is kept
+	// Baseline is the checksum of the accepted snapshot that the boot was held to; it is
+	// absent where that was anything else, a file that a person named, say.
+	Baseline string `json:"baseline,omitempty"`
 }
 
 // Event is a line of the time line.

@@ -73,7 +73,7 @@ func (s *Store) removeOldBoots(keep int, maxBytes int64) ([]string, error) {
 		if e.LastGood || e.Current {
 			continue
 		}
-		if err := s.remove(bootFile(e.BootID)); err != nil {
+		if err := errors.Join(s.remove(bootFile(e.BootID)), s.remove(earlyFile(e.BootID))); err != nil {
 			return removed, errors.Join(err, s.removedFrom(len(removed)))
 		}
 		size -= e.Size

@@ -46,6 +46,7 @@ func Identify(ctx context.Context, root *sysfs.Root) snapshot.Identity {
 	id.MachineID = fact(r, "machine_id", machineID)
 	id.Product = fact(r, "product", product)
 	id.ProductUUID = fact(r, "product_uuid", productUUID)
+	id.BoardSerial = fact(r, "board_serial", boardSerial)
 	r.processors(&id)
 	id.CPU.Mitigations = fact(r, "mitigations", mitigations)
 	id.Lockdown = fact(r, "lockdown", lockdown)

@@ -60,3 +60,8 @@ func productUUID(ctx context.Context, root *sysfs.Root) (string, error) {
 	}
 	return s, err
 }
+
+// boardSerial is the serial number of the board, as its maker gave it or not.
+func boardSerial(ctx context.Context, root *sysfs.Root) (string, error) {
+	return root.Attr(ctx, dmiDir+"board_serial")
+}

@@ -21,7 +21,8 @@ measured on it, the features it has, the hardware. Compares it with the last goo
 boot, prints what came back worse, and keeps the snapshot.
 
 The first run on a host learns: its boot becomes the last good one. Later boots
-become it by ` + "`lastgood accept`" + ` only.
+become it by ` + "`lastgood accept`" + ` only. What a good boot since then had, a disk under another
+name or a stick that was not there, is no news.
 
 The exit status is the verdict:
 ` + exitStatuses,
@@ -30,6 +31,7 @@ The exit status is the verdict:
 			c := &check{}
 			f.StringVar(&c.against, "baseline", "", "compare with this snapshot (file, boot id or release) instead of the last good boot")
 			f.StringVar(&c.failOn, "fail-on", "", "least severity that fails: critical or warning (default: of the configuration, critical)")
+			c.settling.flags(f)
 			return c.run
 		},
 	}
@@ -37,8 +39,9 @@ The exit status is the verdict:
 
 // check is one run of the command.
 type check struct {
-	against string
-	failOn  string
+	against  string
+	failOn   string
+	settling settling
 
 	s      *session
 	kinds  snapshot.Kinds
@@ -47,12 +50,14 @@ type check struct {
 	start  time.Time
 	notes  []string // what went wrong with lastgood's own files
 
-	measured *objectRun // nil for a recorded host
+	good     []*snapshot.Snapshot // the good boots since, once they were read
+	heldTo   string               // checksum of the accepted snapshot that was judged by
+	measured *objectRun           // nil for a recorded host
 }
 
 func (c *check) run(ctx context.Context, s *session, args []string) (int, error) {
 	c.s, c.start = s, time.Now()
-	if err := noArguments(args); err != nil {
+	if err := errors.Join(noArguments(args), c.settling.check(s)); err != nil {
 		return exitUsage, err
 	}
 	format, err := s.format(report.Formats()...)
@@ -66,12 +71,37 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 		return exitUsage, err
 	}
 	defer c.store.Close()
+	if c.settling.early() {
+		snap, err := c.takeEarly(ctx)
+		if c.settling.earlyOnly() {
+			if err != nil {
+				return exitIncomplete, err
+			}
+			return exitOK, c.printEarly(snap)
+		}
+		if err != nil {
+			c.note("what was there early is not known", err)
+		}
+	}
+	return c.settled(ctx, format)
+}
+
+// settled is the check proper, of a host that has settled as far as it was waited for.
+func (c *check) settled(ctx context.Context, format string) (int, error) {
+	s := c.s
+	phase, mark, err := c.waitSettled(ctx)
+	if err != nil {
+		return exitIncomplete, err
+	}
 	writable, err := c.lock(ctx)
 	if err != nil {
 		return exitIncomplete, err
 	}
 	c.measured = c.objects(ctx)
-	snap, err := s.collect(ctx, "check", usual(), c.measured, s.guard, "")
+	snap, err := s.collect(ctx, phase, usual(), c.measured, s.guard, "")
+	if err == nil {
+		err = marked(snap, mark)
+	}
 	if err != nil {
 		return exitIncomplete, err
 	}
@@ -133,12 +163,14 @@ func (c *check) judged(ctx context.Context, snap *snapshot.Snapshot) *report.Rep
 		rep.Verdict = snapshot.Incomplete
 		rep.Incomplete = append(rep.Incomplete, snapshot.Gap{Kind: "tool.baseline", ID: "last-good", Reason: hintText(err), Counts: true})
 	default:
-		judge(rep, base, snap, c.kinds, c.policy)
-		c.trend(rep, base, snap)
-		rep.Accepted, rep.AcceptedBy = record.Accepted, record.By
-		c.judgeHistory(rep, base, snap)
-		c.explainFindings(ctx, rep, base, snap)
+		rep.Accepted, rep.AcceptedBy, c.heldTo = record.Accepted, record.By, record.SHA256
+		if c.judgeByGood(rep, base, snap).Elsewhere == "" {
+			c.trend(rep, base, snap)
+			c.judgeHistory(rep, base, snap)
+			c.explainFindings(ctx, rep, base, snap)
+		}
 	}
+	c.late(rep, snap)
 	c.notes = append(c.notes, rep.Notes...)
 	return rep
 }
@@ -178,7 +210,9 @@ func (c *check) keep(ctx context.Context, snap *snapshot.Snapshot, rep *report.R
 		c.notes = append(c.notes, keepObjects(c.store, c.measured.set, base)...)
 	}
 	c.finish(ctx, rep)
-	id, err := c.store.Save(snap, result(rep, time.Since(c.start)))
+	judged := result(rep, time.Since(c.start))
+	judged.Baseline = c.heldTo
+	id, err := c.store.Save(snap, judged)
 	if err != nil {
 		c.note("this boot is not remembered", err)
 	}

@@ -137,8 +137,8 @@ func overview() string {
 const exitStatuses = `  0  good, or learned: nothing to compare with yet
   1  regressed
   2  usage or internal error
-  3  incomplete: something could not be measured; this is never taken for a regression
-  4  invalid: not the machine, architecture or kernel that was meant
+  3  incomplete: something could not be measured or compared; this is never taken for a regression
+  4  invalid: not the architecture or kernel that was meant
 With -o nagios and -o npd the status is what those callers expect.
 `
 

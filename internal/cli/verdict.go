@@ -20,7 +20,7 @@ func (s *session) rules(failOn string) (snapshot.Kinds, compare.Policy, error) {
 	if failOn != "" {
 		policy.FailOn = snapshot.Severity(failOn)
 	}
-	return all, policy, policy.Check(all, append(preflightCodes(), compare.TrendCode)...)
+	return all, policy, policy.Check(all, append(preflightCodes(), compare.TrendCode, compare.LateCode, compare.LeftCode)...)
 }
 
 // newReport is a report of one snapshot that was not judged yet.
@@ -30,9 +30,15 @@ func newReport(snap *snapshot.Snapshot) *report.Report {
 
 // judge fills a report with the comparison of two snapshots.
 func judge(rep *report.Report, base, snap *snapshot.Snapshot, kinds snapshot.Kinds, policy compare.Policy) {
-	j := compare.Judge(base, snap, kinds, policy)
+	fill(rep, compare.Judge(base, snap, kinds, policy), base, snap, kinds)
+}
+
+// fill fills a report with a judgement.
+func fill(rep *report.Report, j compare.Judgement, base, snap *snapshot.Snapshot, kinds snapshot.Kinds) {
 	rep.Baseline, rep.Verdict, rep.Findings, rep.Incomplete, rep.Attribution = &base.Identity, j.Verdict, j.Findings, j.Gaps, j.Attribution
-	rep.Mechanisms = mechanisms(base, snap, kinds, j.Findings)
+	if j.Elsewhere == "" {
+		rep.Mechanisms = mechanisms(base, snap, kinds, j.Findings)
+	}
 	for _, c := range j.Changes {
 		rep.Changes = append(rep.Changes, report.Change(c))
 	}
@@ -118,6 +124,9 @@ func next(rep *report.Report) []string {
 		}
 		return append(lines, "`lastgood accept current` makes this boot the last good one, if all of this is meant.")
 	case snapshot.Incomplete:
+		if slices.ContainsFunc(rep.Incomplete, func(g snapshot.Gap) bool { return g.Kind == compare.BaselineKind && g.ID == compare.MachineID }) {
+			return []string{"`lastgood accept current` starts anew from this machine as it is now."}
+		}
 		return []string{"See to what could not be measured, then run `lastgood check` again. Nothing is known to be worse for it."}
 	case snapshot.Invalid:
 		return []string{"`lastgood accept current` starts anew from this machine as it is now."}

@@ -36,6 +36,7 @@ func Kinds() []snapshot.Kind {
 			{Name: snapshot.SourceKinds, Noise: snapshot.Evidence, Doc: "the kinds that the source vouches for"},
 			{Name: snapshot.SourceSubjects, Unit: snapshot.Count, Noise: snapshot.Ambient, Doc: "how many subjects it found"},
 			{Name: snapshot.SourceTook, Unit: snapshot.Seconds, Noise: snapshot.Sampled, Doc: "how long it took"},
+			{Name: snapshot.SourceUptime, Unit: snapshot.Seconds, Noise: snapshot.Evidence, Doc: "of `settle`, the wait for devices: how long after boot it ended"},
 		},
 	}}
 }

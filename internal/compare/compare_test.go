@@ -205,16 +205,11 @@ func TestFoldSurvivesACycle(t *testing.T) {
 }
 
 func TestIncomparable(t *testing.T) {
-	for name, change := range map[string]func(*snapshot.Identity){
-		"architecture": func(i *snapshot.Identity) { i.Kernel.Arch = "aarch64" },
-		"machine-id":   func(i *snapshot.Identity) { i.MachineID = "m2" },
-	} {
-		new := world("a", prog(5))
-		change(&new.Identity)
-		j := Judge(world("a", prog(5)), new, testKinds(t), Policy{})
-		if j.Verdict != snapshot.Invalid || !strings.Contains(j.Refused, name) {
-			t.Errorf("%s: verdict %s, %q", name, j.Verdict, j.Refused)
-		}
+	new := world("a", prog(5))
+	new.Identity.Kernel.Arch = "aarch64"
+	j := Judge(world("a", prog(5)), new, testKinds(t), Policy{})
+	if j.Verdict != snapshot.Invalid || !strings.Contains(j.Refused, "architecture") {
+		t.Errorf("verdict %s, %q", j.Verdict, j.Refused)
 	}
 }
 

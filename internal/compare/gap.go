@@ -11,10 +11,10 @@ import (
 // compare it with: every subject that is inconclusive or was skipped. A gap
 // counts where a source of a required kind failed as a whole.
 func Gaps(s *snapshot.Snapshot, kinds snapshot.Kinds) []snapshot.Gap {
-	var out []snapshot.Gap
+	out := unsettledGap(s)
 	for i := range s.Subjects {
 		sub := &s.Subjects[i]
-		if told(sub) {
+		if told(sub) || sub.Kind == snapshot.SourceKind && sub.ID == snapshot.SettleSource {
 			continue
 		}
 		g := gap(sub, "")
@@ -49,6 +49,9 @@ func (j *judge) gaps(pairs []*pair) []snapshot.Gap {
 		failed[kind] = o != snapshot.Measured && o != snapshot.Unsupported
 	}
 	out := Gaps(j.new, j.kinds)
+	for i := range out { // what had not come yet is told by gaps of its own
+		out[i].Counts = out[i].Counts && out[i].ID != snapshot.SettleSource
+	}
 	unlooked := map[string]int{}
 	for _, p := range pairs {
 		s := p.subject()

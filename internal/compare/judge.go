@@ -19,29 +19,59 @@ type Judgement struct {
 	Attribution []snapshot.Class
 	// Refused says why the two cannot be compared at all, where the verdict is invalid.
 	Refused string
+	// Elsewhere says why the baseline is of another machine, "" where it is of this one.
+	Elsewhere string
+	// Withheld says what the good boots since kept out of Findings.
+	Withheld Withheld
 }
 
 // Judge weighs the differences between two sorted snapshots by the kinds' rules
 // as policy changes them. What was already so at the last good boot is never a
 // finding.
 func Judge(old, new *snapshot.Snapshot, kinds snapshot.Kinds, policy Policy) Judgement {
+	return JudgeLearned(old, new, kinds, policy, nil)
+}
+
+// JudgeLearned is Judge with what the good boots since old are known to vary in; nil is
+// nothing.
+func JudgeLearned(old, new *snapshot.Snapshot, kinds snapshot.Kinds, policy Policy, learned *Learned) Judgement {
 	old = align(old, new, kinds)
-	j := judge{old: old, new: new, kinds: kinds, policy: policy, same: old.Identity.SameBuild(&new.Identity)}
 	out := Judgement{Changes: old.Identity.Changes(&new.Identity)}
 	out.Attribution = attribution(out.Changes, old, new)
-	j.attribution = out.Attribution
 	if out.Refused = incomparable(&old.Identity, &new.Identity); out.Refused != "" {
 		out.Verdict = snapshot.Invalid
 		return out
 	}
+	if why := old.Identity.OtherMachine(&new.Identity); why != "" {
+		return elsewhere(old, new, kinds, policy, why)
+	}
+	j := judge{old: old, new: new, kinds: kinds, policy: policy, same: old.Identity.SameBuild(&new.Identity),
+		attribution: out.Attribution, known: learned.under(old, new, kinds)}
 	pairs := j.pairs(Diff(old, new, kinds))
 	for _, p := range pairs {
 		j.judgePair(p)
 	}
 	out.Findings = fold(j.findings, parents(old, new))
+	var waiting []snapshot.Gap
+	if new.Unsettled() {
+		out.Findings, waiting = j.unsettled(out.Findings)
+	}
 	slices.SortStableFunc(out.Findings, worstFirst)
-	out.Gaps = j.gaps(pairs)
+	out.Gaps = append(waiting, j.gaps(pairs)...)
 	out.Verdict = j.verdict(out.Findings, out.Gaps)
+	out.Withheld = j.summedUp()
+	return out
+}
+
+// summedUp is what the good boots kept out of the findings.
+func (j *judge) summedUp() Withheld {
+	out := j.withheld
+	out.Boots = j.known.Boots()
+	for i := range out.Boots {
+		if j.known.boots[i].build == build(&j.new.Identity) {
+			out.Builds++
+		}
+	}
 	return out
 }
 
@@ -49,6 +79,7 @@ type found struct {
 	snapshot.Finding
 	topic string
 	gone  bool // the subject is missing
+	late  bool // it may go away by waiting, where the host has not settled
 	// cause and symptom are the rule's
 	cause, symptom bool
 }
@@ -60,17 +91,14 @@ type judge struct {
 	same        bool
 	attribution []snapshot.Class
 	findings    []found
+	known       *Learned // nil where nothing was learned
+	withheld    Withheld
 }
 
-// incomparable says why two identities are not two boots of one machine, or "".
+// incomparable says why nothing of two identities can be compared, or "".
 func incomparable(a, b *snapshot.Identity) string {
-	switch {
-	case a.Kernel.Arch != "" && b.Kernel.Arch != "" && a.Kernel.Arch != b.Kernel.Arch:
+	if a.Kernel.Arch != "" && b.Kernel.Arch != "" && a.Kernel.Arch != b.Kernel.Arch {
 		return "the baseline is of architecture " + a.Kernel.Arch + ", this is " + b.Kernel.Arch
-	case a.MachineID != "" && b.MachineID != "" && a.MachineID != b.MachineID:
-		return "the baseline is of another machine (machine-id " + a.MachineID + ", this is " + b.MachineID + ")"
-	case a.ProductUUID != "" && b.ProductUUID != "" && !strings.EqualFold(a.ProductUUID, b.ProductUUID):
-		return "the baseline is of another machine (product UUID " + a.ProductUUID + ", this is " + b.ProductUUID + "; was it cloned?)"
 	}
 	return ""
 }
@@ -144,7 +172,11 @@ func (j *judge) judgePair(p *pair) {
 		if r.Severity.Rank() == 0 || !fires(&r, p) {
 			continue
 		}
-		kept = keepWorst(kept, j.finding(&r, p))
+		if j.quiet(&r, p) {
+			j.withheld.Quiet++
+			continue
+		}
+		kept = keepWorst(kept, j.weigh(&r, p, j.finding(&r, p)))
 	}
 	j.findings = append(j.findings, kept...)
 }
@@ -175,7 +207,7 @@ func (j *judge) finding(r *snapshot.Rule, p *pair) found {
 	if d == nil && r.Attr != "" && p.old != nil && p.new != nil {
 		d = &snapshot.Delta{Key: s.Key(), Attr: r.Attr, Old: p.old.Attrs[r.Attr], New: p.new.Attrs[r.Attr], Change: snapshot.Changed}
 	}
-	f := found{topic: cmp.Or(r.Topic, r.Attr), gone: p.change == snapshot.Removed, cause: r.Cause, symptom: r.Symptom}
+	f := found{topic: cmp.Or(r.Topic, r.Attr), gone: p.change == snapshot.Removed, late: notYet(r, p.kind), cause: r.Cause, symptom: r.Symptom}
 	f.Finding = snapshot.Finding{
 		Code: r.Code, Severity: r.Severity, Class: j.class(r, p.kind),
 		Subject: snapshot.SubjectRef{Kind: s.Kind, ID: s.ID, Label: s.Label},

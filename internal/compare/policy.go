@@ -92,6 +92,12 @@ func (p *Policy) ignored(k snapshot.Key) bool {
 	})
 }
 
+// weighs reports whether the administrator gave a rule a severity.
+func (p *Policy) weighs(code string) bool {
+	o, ok := p.Rules[code]
+	return ok && o.Severity != nil
+}
+
 // apply is the rule as the policy wants it.
 func (p *Policy) apply(r snapshot.Rule) snapshot.Rule {
 	o, ok := p.Rules[r.Code]

@@ -30,6 +30,10 @@ type Config struct {
 	Jobs int `yaml:"jobs"`
 	// Keep is how many boots the state folder remembers.
 	Keep int `yaml:"keep"`
+	// LearnBoots is how many good boots since the accepted one a boot is judged by besides; 0 is none.
+	LearnBoots int `yaml:"learn_boots"`
+	// SettleQuiet is how long no device may come or go before check --settle goes on.
+	SettleQuiet Duration `yaml:"settle_quiet"`
 	// Rules changes what a rule weighs, by its code.
 	Rules map[string]Rule `yaml:"rules"`
 	// Workloads say where the BPF objects of this node's agents are; nil means the places
@@ -66,7 +70,7 @@ func (d *Duration) UnmarshalYAML(b []byte) error {
 
 // Default is the configuration of a host without one.
 func Default() Config {
-	return Config{FailOn: string(snapshot.Critical), Budget: Duration(20 * time.Second), Jobs: 1, Keep: 30}
+	return Config{FailOn: string(snapshot.Critical), Budget: Duration(20 * time.Second), Jobs: 1, Keep: 30, LearnBoots: 5, SettleQuiet: Duration(10 * time.Second)}
 }
 
 // Load reads the file at path over the defaults. A file that is not there is no
@@ -100,9 +104,16 @@ func (c *Config) check(name string) error {
 		return fmt.Errorf("read configuration %s: jobs %d: not above zero", name, c.Jobs)
 	case c.Keep < 2:
 		return fmt.Errorf("read configuration %s: keep %d: the last good boot and the current one need 2", name, c.Keep)
+	case c.LearnBoots < 0 || c.LearnBoots > maxLearnBoots:
+		return fmt.Errorf("read configuration %s: learn_boots %d: not between 0 and %d", name, c.LearnBoots, maxLearnBoots)
+	case c.SettleQuiet <= 0:
+		return fmt.Errorf("read configuration %s: settle_quiet %v: not above zero", name, time.Duration(c.SettleQuiet))
 	}
 	return c.checkWorkloads(name)
 }
+
+// maxLearnBoots bounds what a check reads: a snapshot takes some milliseconds to decode.
+const maxLearnBoots = 20
 
 // checkWorkloads refuses what would look for nothing.
 func (c *Config) checkWorkloads(name string) error {

@@ -26,13 +26,16 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for name, text := range map[string]string{
-		"unknown field": "fail-on: warning\n",
-		"no unit":       "budget: 5\n",
-		"no time":       "budget: 0s\n",
-		"no jobs":       "jobs: 0\n",
-		"no room":       "keep: 1\n",
-		"no yaml":       "rules: [\n",
-		"wrong type":    "rules: 7\n",
+		"unknown field":  "fail-on: warning\n",
+		"no unit":        "budget: 5\n",
+		"no time":        "budget: 0s\n",
+		"no jobs":        "jobs: 0\n",
+		"no room":        "keep: 1\n",
+		"less than none": "learn_boots: -1\n",
+		"too many":       "learn_boots: 1000\n",
+		"no quiet":       "settle_quiet: 0s\n",
+		"no yaml":        "rules: [\n",
+		"wrong type":     "rules: 7\n",
 	} {
 		if _, err := Parse([]byte(text), "x.yaml"); err == nil {
 			t.Errorf("%s: accepted", name)

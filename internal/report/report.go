@@ -23,6 +23,7 @@ type Report struct {
 	Current     *snapshot.Identity `json:"current,omitempty"`
 	Accepted    time.Time          `json:"accepted,omitzero"`     // when the baseline was accepted
 	AcceptedBy  string             `json:"accepted_by,omitempty"` // and by whom
+	Learned     *Learned           `json:"learned,omitempty"`     // the good boots that were judged by besides
 	Attribution []snapshot.Class   `json:"attribution"`           // classes that changed
 	Changes     []Change           `json:"changes,omitempty"`     // the facts of the identity that changed
 	Findings    []snapshot.Finding `json:"findings"`
@@ -45,6 +46,16 @@ type Change struct {
 	Class snapshot.Class `json:"class"`
 	Old   string         `json:"old"`
 	New   string         `json:"new"`
+}
+
+// Learned says by how many good boots a boot was judged, and what is not reported for it.
+type Learned struct {
+	Boots     int `json:"boots"`      // with the accepted one
+	SameBuild int `json:"same_build"` // of these, of the kernel build that runs
+	// Quiet findings were not reported, for a good boot had the same; Softened ones are for
+	// information only, for it comes and goes.
+	Quiet    int `json:"quiet"`
+	Softened int `json:"softened"`
 }
 
 // Count says how many subjects of a kind were measured.

@@ -208,6 +208,25 @@ const learnedBy = "learned"
 
 // baselineLine says what the last good boot ran, and since when it is trusted and by whom.
 func baselineLine(r *Report) string {
+	return acceptedLine(r) + learnedFrom(r.Learned)
+}
+
+// learnedFrom says by which other good boots a boot was judged, and what that kept quiet.
+func learnedFrom(l *Learned) string {
+	if l == nil {
+		return ""
+	}
+	text := fmt.Sprintf(", with %d good boots since", l.Boots-1)
+	if l.Boots == 2 {
+		text = ", with 1 good boot since"
+	}
+	if n := l.Quiet + l.Softened; n > 0 {
+		text += fmt.Sprintf(" (%d of what differs was so in them)", n)
+	}
+	return text
+}
+
+func acceptedLine(r *Report) string {
 	line := kernelLine(r.Baseline)
 	if r.Accepted.IsZero() {
 		return line

@@ -101,7 +101,7 @@ const (
 	Good       Verdict = "good"
 	Regressed  Verdict = "regressed"
 	Incomplete Verdict = "incomplete" // could not be measured; never taken for a regression
-	Invalid    Verdict = "invalid"    // not the kernel, machine or architecture that was meant
+	Invalid    Verdict = "invalid"    // not the kernel or architecture that was meant
 	Learned    Verdict = "learned"    // nothing to compare with yet
 )
 

@@ -14,7 +14,9 @@ type Identity struct {
 	MachineID string         `json:"machine_id,omitempty"` // /etc/machine-id
 	Product   string         `json:"product,omitempty"`    // DMI vendor and product name
 	// ProductUUID is DMI's; it tells two machines apart that were cloned with one machine-id.
-	ProductUUID    string            `json:"product_uuid,omitempty"`
+	ProductUUID string `json:"product_uuid,omitempty"`
+	// BoardSerial is DMI's serial number of the board; it and the UUID are root's to read.
+	BoardSerial    string            `json:"board_serial,omitempty"`
 	Virtualization string            `json:"virtualization,omitempty"` // none, kvm, vmware …; a container is named too
 	CPU            CPUIdentity       `json:"cpu"`
 	Lockdown       string            `json:"lockdown,omitempty"` // none | integrity | confidentiality
