@@ -33,11 +33,17 @@ type stack struct {
 	errs []error
 }
 
-// readBlock reads from the bottom up: what an array is called stands on its members.
 func readBlock(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
+	_, found, err := readStack(ctx, h)
+	return subjectsOf(found), err
+}
+
+// readStack reads from the bottom up: what an array is called stands on its members.
+// found are the partitions, arrays and volumes; the disks are in the stack.
+func readStack(ctx context.Context, h source.Host) (_ *stack, found []*device, _ error) {
 	names, err := list(ctx, h, classBlock)
 	if err != nil {
-		return nil, err
+		return &stack{}, nil, err
 	}
 	silent := h
 	silent.Log = nil                               // the disks' own source tells of them
@@ -62,7 +68,7 @@ func readBlock(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 		s.finishUpper(d)
 	}
 	volumes = slices.DeleteFunc(volumes, (*device).hiddenDM)
-	return subjectsOf(slices.Concat(parts, arrays, volumes)), errors.Join(s.errs...)
+	return s, slices.Concat(parts, arrays, volumes), errors.Join(s.errs...)
 }
 
 func (s *stack) enter(found []*device) {

@@ -41,6 +41,7 @@ var cpu = snapshot.Kind{
 		{Name: "frequency_driver", Doc: "what sets the frequency"},
 		{Name: "governor", Doc: "by which policy"},
 		{Name: "idle_driver", Doc: "what puts idle CPUs to sleep"},
+		{Name: "clocksource", Doc: "what the kernel reads the time from"},
 		{Name: "throttled_core", Unit: snapshot.Count, Noise: snapshot.Ambient, Doc: "how often cores were slowed down by heat since boot, over all CPUs"},
 		{Name: "throttled_package", Unit: snapshot.Count, Noise: snapshot.Ambient, Doc: "how often the package that had it most was slowed down by heat since boot"},
 	},
@@ -53,9 +54,18 @@ var cpu = snapshot.Kind{
 		{Code: "cpu-slower", On: snapshot.OnWorse, Attr: "max_khz", Share: 0.01, Severity: snapshot.Warning, Class: snapshot.ClassHardware, Message: "the CPUs reach {new} kHz, reached {old}"},
 		{Code: "cpu-frequency-driver-changed", On: snapshot.OnChanged, Attr: "frequency_driver", Severity: snapshot.Info, Class: snapshot.ClassKernel, Message: "{new} sets the CPUs' frequency, was {old}"},
 		{Code: "cpu-governor-changed", On: snapshot.OnChanged, Attr: "governor", Severity: snapshot.Info, Class: snapshot.ClassConfig, Message: "the CPUs' frequency follows the policy {new}, was {old}"},
+		{Code: "clock-slower", On: snapshot.OnBecomes, Attr: "clocksource", From: fastClocks, To: slowClocks, Severity: snapshot.Warning, Class: snapshot.ClassKernel,
+			Message: "the kernel reads the time from {new}, read it from {old}: asking for the time costs a hundred times as much", Hint: "look for \"clocksource: Marking … as unstable\" in the kernel's log"},
 		{Code: "cpu-idle-driver-changed", On: snapshot.OnChanged, Attr: "idle_driver", Severity: snapshot.Info, Class: snapshot.ClassKernel, Message: "{new} puts idle CPUs to sleep, was {old}"},
 	},
 }
+
+// fastClocks are read by programs themselves (their drivers set a vdso_clock_mode), slowClocks
+// by the kernel from a device.
+var (
+	fastClocks = []string{"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"}
+	slowClocks = []string{"hpet", "acpi_pm", "jiffies", "refined-jiffies"}
+)
 
 func readCPUs(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 	files, err := list(ctx, h, cpuFolder)
@@ -70,6 +80,11 @@ func readCPUs(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 	d.keep("offline", "offline")
 	d.keep("smt", "smt", "control")
 	d.keep("idle_driver", "cpuidle", "current_driver")
+	if clock, err := d.root.Attr(ctx, "/sys/devices/system/clocksource/clocksource0/current_clocksource"); err == nil && clock != "" {
+		d.Set("clocksource", snapshot.Text(clock))
+	} else if err != nil && !sysfs.Absent(err) {
+		d.Fail("clocksource", err)
+	}
 	d.topology(online)
 	t, err := Throttling(ctx, h, online)
 	if err != nil {

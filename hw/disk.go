@@ -46,6 +46,7 @@ func readDisks(ctx context.Context, h source.Host, contents bool) (found []*devi
 	inParallel(readers, found, func(d *device) {
 		if contents {
 			d.held = d.probeDisk()
+			d.keepTable()
 		}
 		if a := d.held.contentAlias(); a != "" {
 			d.also = append(d.also, a)
@@ -75,6 +76,9 @@ disk bears the same or it has none, by where it sits`,
 		{Name: "removable", Doc: "yes where its medium can be taken out"},
 		{Name: "driver", Doc: "driver of the controller or bridge that it is reached by"},
 		{Name: "state", Doc: "running or live, offline, blocked …, as the kernel has it"},
+		{Name: "queue_depth", Unit: snapshot.Count, Doc: "commands that the kernel gives it at a time (SCSI, SATA)"},
+		{Name: "table", Doc: "gpt, dos, or none where it bears no partition table; only where it could be read"},
+		{Name: "table_id", Doc: "GUID of its partition table, or the signature of a DOS one"},
 		{Name: "io_errors", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that failed since boot (SCSI); a few when a disk is set up are normal"},
 		{Name: "io_timeouts", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that got no answer since boot (SCSI)"},
 		{Name: "location", Noise: snapshot.Evidence, Doc: "controller, port and unit"},
@@ -86,7 +90,7 @@ disk bears the same or it has none, by where it sits`,
 		{Code: "disk-removable-missing", On: snapshot.OnMissing, Severity: snapshot.Info, Class: snapshot.ClassHardware, Message: "disk {name} is gone; it is removable, or did not say"},
 		{Code: "disk-new", On: snapshot.OnNew, Severity: snapshot.Info, Class: snapshot.ClassHardware, Message: "disk {name} is new"},
 		{Code: "disk-renamed", On: snapshot.OnChanged, Attr: "name", Severity: snapshot.Info, Class: snapshot.ClassHardware,
-			Message: "same disk: was {old}, is {new}; it matters only to what names it {old}", Hint: "name disks by UUID or by /dev/disk/by-id"},
+			Message: "same disk: was {old}, is {new}; what names it {old}: {users}", Hint: "name disks by UUID or by /dev/disk/by-id"},
 		{Code: "disk-read-only", On: snapshot.OnBecomes, Attr: "ro", From: []string{"no"}, To: []string{"yes"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
 			Message: "disk {name} is read-only now"},
 		{Code: "disk-offline", On: snapshot.OnBecomes, Attr: "state", From: []string{"running", "live"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
@@ -99,6 +103,12 @@ disk bears the same or it has none, by where it sits`,
 			Message: "disk {name} has {new}, had {old}"},
 		{Code: "disk-block-size-changed", On: snapshot.OnChanged, Attr: "logical_block_bytes", Where: map[string]string{"removable": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
 			Message: "disk {name} has logical blocks of {new}, had {old}: its partitions and file systems cannot be read"},
+		{Code: "disk-table-lost", On: snapshot.OnBecomes, Attr: "table", From: []string{"gpt", "dos"}, To: []string{"none"}, Where: map[string]string{"removable": "no"}, Topic: "table",
+			Severity: snapshot.Critical, Class: snapshot.ClassHardware, Cause: true, Message: "disk {name} has no partition table, had one ({old})", Hint: "write nothing to it; see `sgdisk --verify`, and whether its block size changed"},
+		{Code: "disk-table-changed", On: snapshot.OnChanged, Attr: "table_id", Where: map[string]string{"removable": "no"}, Topic: "table", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
+			Cause: true, Message: "disk {name} bears another partition table: {new}, was {old}"},
+		{Code: "disk-queue-lost", On: snapshot.OnBecomes, Attr: "queue_depth", To: []string{"1"}, Unless: []string{"driver"}, Severity: snapshot.Warning, Class: snapshot.ClassKernel,
+			Message: "disk {name} is given one command at a time, was given {old}: its queue is not used", Hint: "look for \"NCQ\" or \"Unexpected\" in the kernel's log of its port"},
 		{Code: "disk-driver-changed", On: snapshot.OnChanged, Attr: "driver", Severity: snapshot.Warning, Class: snapshot.ClassKernel,
 			Message: "disk {name} is reached by {new}, was by {old}"},
 		{Code: "disk-firmware-changed", On: snapshot.OnChanged, Attr: "firmware", Severity: snapshot.Info, Class: snapshot.ClassHardware,
@@ -139,6 +149,7 @@ func (d *device) readDisk() bool {
 	d.diskIdentity(model)
 	d.number("size_bytes", sectorBytes, "size")
 	d.keep("state", "device", "state")
+	d.number("queue_depth", 1, "device", "queue_depth")
 	d.number("io_errors", 1, "device", "ioerr_cnt")
 	d.number("io_timeouts", 1, "device", "iotmo_cnt")
 	d.number("logical_block_bytes", 1, "queue", "logical_block_size")

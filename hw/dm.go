@@ -23,7 +23,7 @@ var dmVolume = snapshot.Kind{
 		{Name: "suspended", Doc: "yes where it keeps all work waiting"},
 		{Name: "ro", Doc: "yes where it cannot be written"},
 		{Name: "size_bytes", Unit: snapshot.Bytes, Better: snapshot.HigherBetter, Doc: "size"},
-		{Name: "on", Better: snapshot.HigherBetter, Doc: "the partitions, disks, arrays or volumes that it lies on"},
+		{Name: "on", Better: snapshot.HigherBetter, Ref: true, Doc: "the partitions, disks, arrays or volumes that it lies on"},
 		{Name: "removable", Doc: "yes where a disk beneath can be taken out, or did not say"},
 		{Name: "aliases", Noise: snapshot.Evidence, Doc: "all that it can be known by"},
 	}, contentAttrs()...),

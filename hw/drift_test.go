@@ -97,6 +97,7 @@ func TestDriftBetweenHosts(t *testing.T) {
 }
 
 const (
+	clock    = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 	sataDisk = "/sys/devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda"
 	nvmeDisk = "/sys/devices/pci0000:00/0000:00:04.0/0000:03:00.0/nvme/nvme0/nvme0n1"
 	nvmePCI  = "/sys/devices/pci0000:00/0000:00:04.0/0000:03:00.0"
@@ -143,6 +144,11 @@ func TestFaults(t *testing.T) {
 			[]string{"critical disk-read-only wwid:naa.50014ee2b5a8f3c1"}, ""},
 		{"a disk shrank", &sysfstest.FS{Files: map[string]string{sataDisk + "/size": "8\n"}}, snapshot.Regressed,
 			[]string{"critical disk-shrank wwid:naa.50014ee2b5a8f3c1"}, ""},
+		{"a disk's queue is not used", &sysfstest.FS{Files: map[string]string{sataDisk + "/device/queue_depth": "1\n"}}, snapshot.Good,
+			[]string{"warning disk-queue-lost wwid:naa.50014ee2b5a8f3c1"}, ""},
+		{"an interface's address could not be read by its driver", &sysfstest.FS{Files: map[string]string{nic + "/addr_assign_type": "1\n", nic + "/address": "4a:00:00:00:00:01\n"}}, snapshot.Regressed,
+			[]string{"critical nic-mac-random at:pci0000:00/05.0/00.0"}, ""},
+		{"a clock is slower", &sysfstest.FS{Files: map[string]string{clock: "acpi_pm\n"}}, snapshot.Good, nil, ""},
 		{"a disk has other blocks", &sysfstest.FS{Files: map[string]string{sataDisk + "/queue/logical_block_size": "4096\n"}}, snapshot.Regressed,
 			[]string{"critical disk-block-size-changed wwid:naa.50014ee2b5a8f3c1"}, ""},
 		{"a drive's namespace id is bogus now", &sysfstest.FS{Files: map[string]string{nvmeDisk + "/wwid": "eui.0025385b71b00001\n"}}, snapshot.Good,

@@ -30,7 +30,7 @@ var mdArray = snapshot.Kind{
 		{Name: "degraded", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "members that it lacks; only where its level has any to spare"},
 		{Name: "failed", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "members that were thrown out for their errors"},
 		{Name: "sync_action", Noise: snapshot.Ambient, Doc: "what goes on beside the work: idle, resync, recover, check …"},
-		{Name: "on", Better: snapshot.HigherBetter, Doc: "the partitions, disks or volumes that it lies on"},
+		{Name: "on", Better: snapshot.HigherBetter, Ref: true, Doc: "the partitions, disks or volumes that it lies on"},
 		{Name: "removable", Doc: "yes where a disk beneath can be taken out, or did not say"},
 		{Name: "aliases", Noise: snapshot.Evidence, Doc: "all that it can be known by"},
 	}, contentAttrs()...),
@@ -46,7 +46,7 @@ var mdArray = snapshot.Kind{
 		{Code: "md-stopped", On: snapshot.OnBecomes, Attr: "state", From: []string{mdRunning}, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
 			Message: "array {name} is {new}"},
 		{Code: "md-renamed", On: snapshot.OnChanged, Attr: "name", Severity: snapshot.Info, Class: snapshot.ClassHardware,
-			Message: "same array: was {old}, is {new}; it matters only to what names it {old}"},
+			Message: "same array: was {old}, is {new}; what names it {old}: {users}"},
 		{Code: "md-shrank", On: snapshot.OnWorse, Attr: "size_bytes", Severity: snapshot.Critical, Class: snapshot.ClassHardware, Message: "array {name} has {new}, had {old}"},
 	}, contentRules("md", "array")...),
 }

@@ -31,9 +31,14 @@ var netInterface = snapshot.Kind{
 	Name:     netKind,
 	Doc:      "a network interface with a device behind it, known by its permanent address, or else by where it sits",
 	Required: true,
+	// A card whose address cannot be read any more is where it was; one that bears another is
+	// another.
+	AliasAttr:   "aliases",
+	WeakAliases: []string{"at"},
 	Attrs: []snapshot.Attr{
 		{Name: "name", Doc: "what it is called today"},
 		{Name: "mac", Doc: "permanent address, or the present one where there is none"},
+		{Name: "mac_from", Doc: "permanent where its maker gave the address, random, stolen or set where the kernel or somebody did"},
 		{Name: "speed_bits", Unit: snapshot.Bits, Better: snapshot.HigherBetter, Doc: "speed of the link; only while it is up"},
 		{Name: "mtu", Unit: snapshot.Bytes, Doc: "largest packet"},
 		{Name: "operstate", Doc: "state of the link (RFC 2863)"},
@@ -61,7 +66,9 @@ var netInterface = snapshot.Kind{
 			Message: "network interface {name} is gone; it is on USB or a virtual function, or could not say"},
 		{Code: "nic-new", On: snapshot.OnNew, Severity: snapshot.Info, Class: snapshot.ClassHardware, Message: "network interface {name} is new"},
 		{Code: "nic-renamed", On: snapshot.OnChanged, Attr: "name", Severity: snapshot.Info, Class: snapshot.ClassHardware,
-			Message: "same network interface: was {old}, is {new}; what is configured for {old} does not reach it", Hint: "pin the name with a .link file that matches its MAC address"},
+			Message: "same network interface: was {old}, is {new}; what names it {old}: {users}", Hint: "pin the name with a .link file that matches its MAC address"},
+		{Code: "nic-mac-random", On: snapshot.OnBecomes, Attr: "mac_from", From: []string{"permanent"}, To: []string{"random"}, Where: map[string]string{"hotplug": "no"}, Severity: snapshot.Critical,
+			Class: snapshot.ClassKernel, Message: "network interface {name} has a random address ({attr:mac}), had its own ({was:mac})", Hint: "its driver could not read the address: a lease, a .link file or a neighbour's filter that goes by it fails"},
 		{Code: "nic-driver-changed", On: snapshot.OnChanged, Attr: "driver", Severity: snapshot.Warning, Class: snapshot.ClassKernel,
 			Message: "network interface {name} is driven by {new}, was {old}"},
 		{Code: "nic-slower", On: snapshot.OnWorse, Attr: "speed_bits", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
@@ -150,6 +157,9 @@ func (d *device) hotplug() {
 // address in use is the one that the adapter was made with.
 const assignedPermanent = "0"
 
+// addressFrom are the kernel's words for where an address is from, NET_ADDR_… of the same file.
+var addressFrom = map[string]string{assignedPermanent: "permanent", "1": "random", "2": "stolen", "3": "set"}
+
 // macAddress gives the permanent address and makes it an alias where it is one
 // of the maker's. A bond lends its members another; so the present address
 // counts only where the kernel says that it is permanent. Netlink that knows no such
@@ -161,6 +171,7 @@ func (d *device) macAddress(permanent func(string) (net.HardwareAddr, error)) ne
 		var mac net.HardwareAddr
 		if mac, asked = permanent(d.name); asked == nil && len(mac) > 0 {
 			d.aliasMAC(mac)
+			d.Set("mac_from", snapshot.Text("permanent"))
 			return mac
 		}
 	}
@@ -173,6 +184,9 @@ func (d *device) macAddress(permanent func(string) (net.HardwareAddr, error)) ne
 		d.Fail("mac", err)
 		d.doubt(err)
 		return nil
+	}
+	if from := addressFrom[how]; from != "" {
+		d.Set("mac_from", snapshot.Text(from))
 	}
 	mac, err := net.ParseMAC(present)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+
+	"lastgood/internal/snapshot"
 )
 
 // table reads the partition table, GPT before DOS: a GPT is guarded by a DOS table
@@ -88,4 +90,17 @@ func (c *content) partUUID(n int) string {
 		return fmt.Sprintf("%s-%02x", c.TableUUID, n)
 	}
 	return c.Parts[n]
+}
+
+// keepTable sets what partition table was found. A disk that was not read, for it sleeps, say,
+// is as well as one that was: its partitions say why what they hold is not known.
+func (d *device) keepTable() {
+	switch {
+	case d.held.why != nil:
+	case d.held.Table == "":
+		d.Set("table", snapshot.Text("none"))
+	default:
+		d.Set("table", snapshot.Text(d.held.Table))
+		d.Set("table_id", snapshot.Text(d.held.TableUUID))
+	}
 }

@@ -134,12 +134,12 @@ func TestShapes(t *testing.T) {
 			}, Errs: map[string]string{"ro": `read ro: "2" is neither 0 nor 1`}},
 		{Kind: "net.interface", ID: "at:pci0000:00/02.0/10.0", Label: "ens1f0v0", Parent: "hw.pci/pci0000:00/02.0/10.0", Outcome: snapshot.Measured,
 			Attrs: snapshot.Attrs{
-				"name": text("ens1f0v0"), "mac": text("4a:1b:21:00:00:02"), "driver": text("none"), "hotplug": text("yes"), "master": text("none"), "used": text("no"),
+				"name": text("ens1f0v0"), "mac": text("4a:1b:21:00:00:02"), "mac_from": text("random"), "driver": text("none"), "hotplug": text("yes"), "master": text("none"), "used": text("no"),
 				"location": text("pci0000:00/02.0/10.0"), "aliases": list("at:pci0000:00/02.0/10.0"),
 			}},
 		{Kind: "net.interface", ID: "mac:e4:1d:2d:00:00:01", Label: "ens1f1", Parent: "hw.pci/pci0000:00/02.0/00.0", Outcome: snapshot.Measured,
 			Attrs: snapshot.Attrs{
-				"name": text("ens1f1"), "mac": text("e4:1d:2d:00:00:01"), "driver": text("mlx4_core"), "hotplug": text("no"), "operstate": text("up"), "master": text("none"), "used": text("yes"),
+				"name": text("ens1f1"), "mac": text("e4:1d:2d:00:00:01"), "mac_from": text("permanent"), "driver": text("mlx4_core"), "hotplug": text("no"), "operstate": text("up"), "master": text("none"), "used": text("yes"),
 				"speed_bits": snapshot.Int(int64(40e9)), "location": text("pci0000:00/02.0/00.0/port1"), "aliases": list("at:pci0000:00/02.0/00.0/port1", "mac:e4:1d:2d:00:00:01"),
 			}},
 	}

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,21 +14,21 @@ import (
 // next does not, and neither is the disk lost nor another come. It returns old itself
 // where there is none, and else a sorted copy.
 func align(old, new *snapshot.Snapshot, kinds snapshot.Kinds) *snapshot.Snapshot {
-	renamed := map[int]string{} // place in old → the ID that new has for it
+	others := map[int]string{} // place in old → the ID that new has for it
 	for _, name := range aliased(kinds) {
 		a, from := ofKind(old.Subjects, name)
 		b, _ := ofKind(new.Subjects, name)
 		for i, j := range matchAliases(a, b, kinds[name]) {
-			renamed[from+i] = b[j].ID
+			others[from+i] = b[j].ID
 		}
 	}
-	if len(renamed) == 0 {
+	if len(others) == 0 {
 		return old
 	}
 	out := *old
 	out.Subjects = slices.Clone(old.Subjects)
-	moved := make(map[string]string, len(renamed))
-	for i, id := range renamed {
+	moved := make(map[string]string, len(others))
+	for i, id := range others {
 		s := &out.Subjects[i]
 		was := s.Key().String()
 		s.ID = id
@@ -38,10 +39,45 @@ func align(old, new *snapshot.Snapshot, kinds snapshot.Kinds) *snapshot.Snapshot
 			s.Parent = cmp.Or(moved[s.Parent], s.Parent)
 		}
 	}
+	rename(out.Subjects, moved, kinds)
 	if out.Sort() != nil { // two would be one: better two that differ than one lost
 		return old
 	}
 	return &out
+}
+
+// rename gives what refers to subjects that have other IDs now those IDs.
+func rename(subjects []snapshot.Subject, moved map[string]string, kinds snapshot.Kinds) {
+	for i := range subjects {
+		s := &subjects[i]
+		k := kinds[s.Kind]
+		if k == nil {
+			continue
+		}
+		for _, a := range k.Attrs {
+			if v := s.Attrs[a.Name]; a.Ref && !v.IsZero() {
+				if now := renamed(v, moved); !now.Equal(v) {
+					s.Attrs = maps.Clone(s.Attrs)
+					s.Attrs[a.Name] = now
+				}
+			}
+		}
+	}
+}
+
+func renamed(v snapshot.Value, moved map[string]string) snapshot.Value {
+	if key, ok := v.Text(); ok {
+		return snapshot.Text(cmp.Or(moved[key], key))
+	}
+	items, ok := v.Items()
+	if !ok {
+		return v
+	}
+	items = slices.Clone(items)
+	for i, key := range items {
+		items[i] = cmp.Or(moved[key], key)
+	}
+	return snapshot.List(items...)
 }
 
 func aliased(kinds snapshot.Kinds) []string {

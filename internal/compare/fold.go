@@ -31,12 +31,18 @@ func fold(findings []found, up map[string]string) []snapshot.Finding {
 	}
 	var out []snapshot.Finding
 	var behind []found
+	heads := map[together]int{} // findings that are told together → place in out of the first
 	for _, f := range findings {
 		key := ref(f.Subject)
 		if (f.gone || f.symptom) && topmost(key, up, causes) != "" {
 			behind = append(behind, f)
 			continue
 		}
+		if at, ok := heads[f.together]; ok && f.together.value != "" {
+			merge(&out[at], f.Finding)
+			continue
+		}
+		heads[f.together] = len(out)
 		if at, ok := causes[key]; ok && at < 0 && explains(&f) {
 			causes[key] = len(out)
 		}
@@ -50,6 +56,18 @@ func fold(findings []found, up map[string]string) []snapshot.Finding {
 		}
 	}
 	return out
+}
+
+// together is what findings share that are told as one.
+type together struct{ kind, code, value string }
+
+// merge puts a finding behind another of its kind, the lesser behind the worse.
+func merge(head *snapshot.Finding, f snapshot.Finding) {
+	if f.Severity.Rank() > head.Severity.Rank() {
+		f.Behind, head.Behind = append(head.Behind, f.Behind...), nil
+		*head, f = f, *head
+	}
+	head.Behind = append(append(head.Behind, f.Subject), f.Behind...)
 }
 
 func ref(s snapshot.SubjectRef) string { return s.Kind + "/" + s.ID }

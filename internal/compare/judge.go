@@ -82,6 +82,7 @@ type found struct {
 	late  bool // it may go away by waiting, where the host has not settled
 	// cause and symptom are the rule's
 	cause, symptom bool
+	together       together // with what it is told, by the rule
 }
 
 type judge struct {
@@ -214,10 +215,32 @@ func (j *judge) finding(r *snapshot.Rule, p *pair) found {
 		Attr:    r.Attr, Message: message(r, r.Message, p, d), Hint: message(r, r.Hint, p, d),
 		Evidence: evidence(p),
 	}
+	if strings.Contains(f.Message, "{users}") && d != nil {
+		f.Message = strings.ReplaceAll(f.Message, "{users}", j.users(d.Old.String()))
+	}
+	if r.Together != "" {
+		f.together = together{s.Kind, r.Code, s.Attrs[r.Together].String()}
+	}
 	if d != nil && (!d.Old.IsZero() || !d.New.IsZero()) {
 		f.Attr, f.Old, f.New = d.Attr, &d.Old, &d.New
 	}
 	return f
+}
+
+// users lists what knows something by a name, at the last good boot and now still.
+func (j *judge) users(name string) string {
+	var out []string
+	for i := range j.old.Subjects {
+		s := &j.old.Subjects[i]
+		k := j.kinds[s.Kind]
+		if k != nil && k.NamesAttr != "" && s.Text(k.NamesAttr) == name && j.new.Subject(s.Key()) != nil {
+			out = append(out, s.Name())
+		}
+	}
+	if len(out) == 0 {
+		return "nothing that was read"
+	}
+	return strings.Join(out, ", ")
 }
 
 // class is what a finding is attributed to. What the kernel answered is

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"lastgood/internal/fstab"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
@@ -27,40 +28,16 @@ func fstabChecks() []Check {
 }
 
 // fstabLine is a line of fstab(5).
-type fstabLine struct {
-	spec, point, fstype string
-	options             []string
-	number              int
-	commented           bool
-}
-
-func (l *fstabLine) has(option string) bool { return slices.Contains(l.options, option) }
+type fstabLine struct{ fstab.Line }
 
 func (l *fstabLine) ref() snapshot.SubjectRef {
-	return snapshot.SubjectRef{Kind: "service.mount", ID: l.point, Label: fmt.Sprintf("%s (fstab line %d)", l.point, l.number)}
+	return snapshot.SubjectRef{Kind: "service.mount", ID: l.Point, Label: fmt.Sprintf("%s (fstab line %d)", l.Point, l.Number)}
 }
 
-// specLike is how the first field of a line looks, to tell a line that is commented out from prose.
-var specLike = regexp.MustCompile(`^(UUID=|LABEL=|PARTUUID=|PARTLABEL=|ID=|/dev/|//|[\w.-]+:/)`)
-
-// parseFstab reads the lines, and those that are commented out and would be lines.
 func parseFstab(text string) []fstabLine {
 	var out []fstabLine
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimSpace(line)
-		body := strings.TrimSpace(strings.TrimLeft(line, "#"))
-		commented := strings.HasPrefix(line, "#")
-		f := strings.Fields(body)
-		if len(f) < 3 || commented && (len(f) < 4 || len(f) > 6 || !specLike.MatchString(f[0]) || !strings.HasPrefix(f[1], "/")) {
-			continue
-		}
-		l := fstabLine{spec: unoctal(f[0]), point: unoctal(f[1]), fstype: f[2], number: n, commented: commented}
-		if len(f) > 3 {
-			l.options = strings.Split(f[3], ",")
-		}
-		out = append(out, l)
+	for _, l := range fstab.Parse(text) {
+		out = append(out, fstabLine{l})
 	}
 	return out
 }
@@ -81,13 +58,13 @@ func perLine(ask func(context.Context, *sysfs.Root, *fstabLine) (*snapshot.Findi
 	return func(ctx context.Context, h source.Host, _ Target) (fs []snapshot.Finding, gaps []snapshot.Gap) {
 		lines, gaps := readFstab(ctx, h.Root)
 		for _, l := range lines {
-			if l.commented || l.has("noauto") {
+			if l.Commented || l.Has("noauto") {
 				continue
 			}
 			f, g := ask(ctx, h.Root, &l)
 			if f != nil {
 				f.Subject = l.ref()
-				f.Evidence = strings.Join([]string{l.spec, l.point, l.fstype, strings.Join(l.options, ",")}, " ")
+				f.Evidence = strings.Join([]string{l.Spec, l.Point, l.Type, strings.Join(l.Options, ",")}, " ")
 				fs = append(fs, *f)
 			}
 			if g != nil {
@@ -102,11 +79,11 @@ func perLine(ask func(context.Context, *sysfs.Root, *fstabLine) (*snapshot.Findi
 var enumerated = regexp.MustCompile(`^/dev/(sd[a-z]+|hd[a-z]+|vd[a-z]+|xvd[a-z]+|nvme\d+n\d+|sr\d+|mmcblk\d+)(p?\d+)?$`)
 
 func unstableName(_ context.Context, _ *sysfs.Root, l *fstabLine) (*snapshot.Finding, *snapshot.Gap) {
-	if !enumerated.MatchString(l.spec) {
+	if !enumerated.MatchString(l.Spec) {
 		return nil, nil
 	}
-	return &snapshot.Finding{Message: fmt.Sprintf("%s is mounted from %s, a name that another kernel may give to another disk", l.point, l.spec),
-		Hint: "name it by UUID, see: blkid " + l.spec}, nil
+	return &snapshot.Finding{Message: fmt.Sprintf("%s is mounted from %s, a name that another kernel may give to another disk", l.Point, l.Spec),
+		Hint: "name it by UUID, see: blkid " + l.Spec}, nil
 }
 
 // tagFolders are where udev links devices by what they bear.
@@ -138,7 +115,7 @@ func udevName(s string) string {
 }
 
 func unresolved(ctx context.Context, root *sysfs.Root, l *fstabLine) (*snapshot.Finding, *snapshot.Gap) {
-	dev := devicePath(l.spec)
+	dev := devicePath(l.Spec)
 	if dev == "" || isRemote(l) {
 		return nil, nil
 	}
@@ -148,7 +125,7 @@ func unresolved(ctx context.Context, root *sysfs.Root, l *fstabLine) (*snapshot.
 	}
 	known, err := root.Exists(ctx, dir)
 	if err == nil && !known {
-		g := gap(fmt.Sprintf("whether %s of %s is there: no %s on this host", l.spec, l.point, dir))
+		g := gap(fmt.Sprintf("whether %s of %s is there: no %s on this host", l.Spec, l.Point, dir))
 		return nil, &g
 	}
 	there := false
@@ -162,18 +139,18 @@ func unresolved(ctx context.Context, root *sysfs.Root, l *fstabLine) (*snapshot.
 	if there {
 		return nil, nil
 	}
-	f := &snapshot.Finding{Message: fmt.Sprintf("%s, which %s is mounted from, does not exist now: the boot would end in emergency mode", l.spec, l.point),
+	f := &snapshot.Finding{Message: fmt.Sprintf("%s, which %s is mounted from, does not exist now: the boot would end in emergency mode", l.Spec, l.Point),
 		Hint: "correct the line, or add nofail to its options; see: findmnt --verify"}
-	if l.has("nofail") || l.fstype == "swap" { // swap.target only wants its devices
+	if l.Has("nofail") || l.Type == "swap" { // swap.target only wants its devices
 		f.Severity = snapshot.Warning
-		f.Message = fmt.Sprintf("%s, which %s is mounted from, does not exist now: it will be missing after the reboot", l.spec, l.point)
+		f.Message = fmt.Sprintf("%s, which %s is mounted from, does not exist now: it will be missing after the reboot", l.Spec, l.Point)
 	}
 	return f, nil
 }
 
 var remoteTypes = []string{"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.ceph", "afs", "lustre", "beegfs"}
 
-func isRemote(l *fstabLine) bool { return slices.Contains(remoteTypes, l.fstype) || l.has("_netdev") }
+func isRemote(l *fstabLine) bool { return slices.Contains(remoteTypes, l.Type) || l.Has("_netdev") }
 
 // bootCritical reports whether the system itself lies there, so that it cannot go on without.
 func bootCritical(point string) bool {
@@ -186,21 +163,21 @@ func bootCritical(point string) bool {
 }
 
 func noNofail(ctx context.Context, root *sysfs.Root, l *fstabLine) (*snapshot.Finding, *snapshot.Gap) {
-	dev := devicePath(l.spec)
-	if bootCritical(l.point) || l.has("nofail") || l.has("x-systemd.automount") || l.fstype == "swap" || dev == "" && !isRemote(l) {
+	dev := devicePath(l.Spec)
+	if bootCritical(l.Point) || l.Has("nofail") || l.Has("x-systemd.automount") || l.Type == "swap" || dev == "" && !isRemote(l) {
 		return nil, nil
 	}
 	where, err := "a remote server", error(nil)
 	if !isRemote(l) {
 		if where, err = detachable(ctx, root, dev); err != nil {
-			g := gap(fmt.Sprintf("whether the device of %s can be taken away: %s", l.point, err))
+			g := gap(fmt.Sprintf("whether the device of %s can be taken away: %s", l.Point, err))
 			return nil, &g
 		}
 	}
 	if where == "" {
 		return nil, nil
 	}
-	return &snapshot.Finding{Message: fmt.Sprintf("%s is on %s and holds up the boot where that is not there", l.point, where),
+	return &snapshot.Finding{Message: fmt.Sprintf("%s is on %s and holds up the boot where that is not there", l.Point, where),
 		Hint: "add nofail,x-systemd.device-timeout=10s to its options in /etc/fstab"}, nil
 }
 
@@ -239,7 +216,7 @@ func checkCommented(ctx context.Context, h source.Host, _ Target) ([]snapshot.Fi
 	lines, gaps := readFstab(ctx, h.Root)
 	var out []fstabLine
 	for _, l := range lines {
-		if l.commented && !slices.ContainsFunc(lines, func(o fstabLine) bool { return !o.commented && o.point == l.point }) {
+		if l.Commented && !slices.ContainsFunc(lines, func(o fstabLine) bool { return !o.Commented && o.Point == l.Point }) {
 			out = append(out, l)
 		}
 	}
@@ -252,11 +229,11 @@ func checkCommented(ctx context.Context, h source.Host, _ Target) ([]snapshot.Fi
 	}
 	var fs []snapshot.Finding
 	for _, l := range out {
-		if !slices.ContainsFunc(mounts, func(m mount) bool { return m.point == l.point }) {
+		if !slices.ContainsFunc(mounts, func(m mount) bool { return m.point == l.Point }) {
 			continue
 		}
-		fs = append(fs, snapshot.Finding{Subject: l.ref(), Evidence: l.spec, Message: fmt.Sprintf("%s is mounted now and commented out of fstab: it will not be there after the reboot", l.point),
-			Hint: fmt.Sprintf("take the comment away from line %d of /etc/fstab, or unmount it first", l.number)})
+		fs = append(fs, snapshot.Finding{Subject: l.ref(), Evidence: l.Spec, Message: fmt.Sprintf("%s is mounted now and commented out of fstab: it will not be there after the reboot", l.Point),
+			Hint: fmt.Sprintf("take the comment away from line %d of /etc/fstab, or unmount it first", l.Number)})
 	}
 	return fs, gaps
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"lastgood/internal/fstab"
 	"lastgood/internal/sysfs"
 )
 
@@ -27,26 +28,10 @@ func parseMountinfo(text string) []mount {
 		if !found || len(l) < 6 || len(r) < 2 {
 			continue
 		}
-		out = append(out, mount{device: l[2], point: unoctal(l[4]), fstype: r[0], source: unoctal(r[1])})
+		out = append(out, mount{device: l[2], point: fstab.Unescape(l[4]), fstype: r[0], source: fstab.Unescape(r[1])})
 	}
 	return out
 }
-
-// unoctal takes back what the kernel and fstab(5) write for blanks: \040.
-func unoctal(s string) string {
-	var out strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) && s[i+1] >= '0' && s[i+1] <= '3' && isOctal(s[i+2]) && isOctal(s[i+3]) {
-			out.WriteByte((s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'))
-			i += 3
-			continue
-		}
-		out.WriteByte(s[i])
-	}
-	return out.String()
-}
-
-func isOctal(c byte) bool { return c >= '0' && c <= '7' }
 
 // readMounts reads what is mounted. A host whose recording has no mountinfo answers with an error.
 func readMounts(ctx context.Context, root *sysfs.Root) ([]mount, error) {

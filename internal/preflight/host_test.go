@@ -255,7 +255,7 @@ func FuzzHostParsers(f *testing.F) {
 	f.Add("00000000000000000000000000000001 01 80 10 80 lo\n  |-- 1.2.3.4\n /32 host LOCAL")
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, l := range parseFstab(s) {
-			if l.spec == "" || l.fstype == "" || l.number < 1 {
+			if l.Spec == "" || l.Type == "" || l.Number < 1 {
 				t.Errorf("line %+v", l)
 			}
 		}

@@ -58,7 +58,10 @@ type Attr struct {
 	// SpreadAttr names the attribute that says how far the samples of a sampled one lay
 	// apart. With it OnGrowth may judge it: a growth within both sides' spreads is noise.
 	SpreadAttr string
-	Doc        string
+	// Ref attributes are the keys of other subjects, one or a set. Where such a subject is
+	// known by another ID now, the older snapshot's are compared under that one.
+	Ref bool
+	Doc string
 }
 
 // Kind declares a class of subjects: what is known about their attributes, and
@@ -82,8 +85,11 @@ type Kind struct {
 	// place, what is stored on a disk. They join no two that differ in what a stronger
 	// scheme says of both.
 	WeakAliases []string
-	Attrs       []Attr
-	Rules       []Rule
+	// NamesAttr names the attribute that bears the name of something else: the subjects
+	// that are named by {users} in the message about that one's name.
+	NamesAttr string
+	Attrs     []Attr
+	Rules     []Rule
 }
 
 // Attr is the declaration of the attribute of that name.
@@ -154,13 +160,16 @@ type Rule struct {
 	// else is a Symptom there; a subject that is gone always does. Of a Symptom there is no
 	// finding of its own where something above its subject explains it.
 	Cause, Symptom bool
+	// Together names an attribute: the findings of one code on subjects that have one value
+	// there are one finding, with the lesser ones behind the worst.
+	Together string
 	// Topic gathers rules that speak of one thing: of the findings on a subject and
 	// a topic only the worst is reported. It is Attr where it is empty.
 	Topic string
 	// Message is a sentence for a person; {name} {attr} {old} {new} {ratio}
 	// {limit} {left} {lost} {gained} {lost_count} {gained_count} stand for the
 	// facts, {attr:NAME} for another attribute of the subject as it is now,
-	// {was:NAME} as it was.
+	// {was:NAME} as it was, {users} for what knew the subject by {old} (see Kind.NamesAttr).
 	Message string
 	Hint    string
 }
@@ -206,7 +215,13 @@ func checkKind(k *Kind) error {
 	if k.AliasAttr != "" && !seen[k.AliasAttr] {
 		return fmt.Errorf("attribute %s of aliases is not declared", k.AliasAttr)
 	}
+	if k.NamesAttr != "" && !seen[k.NamesAttr] {
+		return fmt.Errorf("attribute %s of names is not declared", k.NamesAttr)
+	}
 	for _, r := range k.Rules {
+		if r.Together != "" && !seen[r.Together] {
+			return fmt.Errorf("rule %s: attribute %s is not declared", r.Code, r.Together)
+		}
 		if r.LimitAttr != "" && !seen[r.LimitAttr] {
 			return fmt.Errorf("rule %s: limit %s is not declared", r.Code, r.LimitAttr)
 		}
