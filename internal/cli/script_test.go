@@ -106,6 +106,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "edit": edit, "snapshots-equal": snapshotsEqual, "spoil-objects": spoilObjects,
+			"unpack": unpack, "taken": taken, "findings": findings, "mode": mode, "cut": cutShort,
 		},
 	})
 }

@@ -20,6 +20,7 @@ var above = map[string][]string{
 	"internal/sysfs":           {},
 	"internal/sysfs/sysfstest": {"internal/sysfs"},
 	"internal/kmsg":            {"internal/sysfs"},
+	"internal/scrub":           {"internal/sysfs"},
 	"internal/source":          {"internal/snapshot", "internal/sysfs"},
 	"bpf":                      {},
 	"internal/netlab":          {},
@@ -41,7 +42,7 @@ var above = map[string][]string{
 	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
 	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
+	"internal/cli":             {"hw", "internal/kmsg", "internal/scrub", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
 	"internal/thirdparty":      {}, // real objects for tests; nothing but tests imports it
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
