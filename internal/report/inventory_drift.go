@@ -112,6 +112,8 @@ func (m *marks) mark(s *snapshot.Subject, d snapshot.Delta) []mark {
 		return []mark{m.sign("~", "renamed (was "+m.words(s, d.Attr, d.Old)+")", m.colour(s.Key(), d.Attr, plain))}
 	case d.Attr == "driver" && d.Change == snapshot.Changed && m.words(s, d.Attr, d.New) == "none":
 		return []mark{m.sign("!", m.change(s, d), m.worst(s.Key()))}
+	case d.Attr == "driver" && d.Change == snapshot.Changed && m.words(s, d.Attr, d.Old) == "none":
+		return []mark{m.sign("~", m.change(s, d), plain)}
 	case f == nil && !m.worth(s, d):
 		return nil
 	case f == nil || f.Severity == snapshot.Info:
