@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxRecording bounds a recording that is packed, unpacked; a machine of 500 disks takes
-// some 8 MiB, and OpenTree takes 64.
+// MaxRecording bounds a recording that is packed, by its length unpacked. OpenTree takes
+// more, for trees that were recorded otherwise.
 const MaxRecording = 16 << 20
 
 // Pack makes one .tar.gz of a recording, which OpenTree opens. Equal recordings of one
