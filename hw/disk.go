@@ -358,6 +358,9 @@ const minSerial = 5
 // set: bridges come with 0123456789ABCDE, 012345678904 and 123456789012.
 const countsUp = 8
 
+// JunkSerial reports whether a serial number tells nothing of the device that bears it.
+func JunkSerial(s string) bool { return junk(s) }
+
 // junk reports whether a serial number tells nothing: too short, one character
 // over and over, or digits that count up.
 func junk(s string) bool {

@@ -112,6 +112,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "edit": edit, "snapshots-equal": snapshotsEqual, "spoil-objects": spoilObjects,
 			"smaller-before": smallerBefore, "spoil-explanations": spoilExplanations,
+			"unpack": unpack, "taken": taken, "findings": findings, "mode": mode, "cut": cutShort,
 		},
 	})
 }

@@ -101,7 +101,7 @@ func (s *session) prepare(f *pflag.FlagSet) error {
 var fromEnvironment = []string{"state-dir", "config", "root", "output", "budget", "jobs", "fail-on"}
 
 func (s *session) host() source.Host {
-	return source.Host{Root: s.root, Now: time.Now, Log: newLogger(s.env.Err, s.verbose)}
+	return source.Host{Root: s.root, Now: s.now, Log: newLogger(s.env.Err, s.verbose)}
 }
 
 // sources is everything that lastgood can look at.
@@ -137,7 +137,11 @@ func (s *session) collect(ctx context.Context, phase string, from []source.Sourc
 		Guard: guard, Unguarded: unguarded, Progress: p.show,
 	}
 	if objects == nil {
-		return collect.Run(ctx, o)
+		snap, err := collect.Run(ctx, o)
+		if err == nil && !s.root.Live() {
+			timeless(snap)
+		}
+		return snap, err
 	}
 	var err error
 	if o.Input, err = objects.input(); err != nil {
@@ -152,6 +156,16 @@ func (s *session) collect(ctx context.Context, phase string, from []source.Sourc
 		o.Host.Log.Warn("measurements are not remembered", "err", err)
 	}
 	return snap, nil
+}
+
+// timeless drops how long reading took: of a recorded host it says nothing, and one
+// recording is to give one snapshot.
+func timeless(snap *snapshot.Snapshot) {
+	for i := range snap.Subjects {
+		if sub := &snap.Subjects[i]; sub.Kind == snapshot.SourceKind {
+			delete(sub.Attrs, snapshot.SourceTook)
+		}
+	}
 }
 
 // format is the output format, checked against what the command has.

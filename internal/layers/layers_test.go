@@ -21,6 +21,7 @@ var above = map[string][]string{
 	"internal/sysfs/sysfstest": {"internal/sysfs"},
 	"internal/fstab":           {},
 	"internal/kmsg":            {"internal/sysfs"},
+	"internal/scrub":           {"internal/sysfs"},
 	"internal/source":          {"internal/snapshot", "internal/sysfs"},
 	"bpf":                      {},
 	"internal/netlab":          {},
@@ -43,7 +44,7 @@ var above = map[string][]string{
 	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
 	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload", "loader"},
 	"internal/veristat":        {"internal/snapshot"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/veristat", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
+	"internal/cli":             {"hw", "internal/kmsg", "internal/scrub", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/veristat", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
 

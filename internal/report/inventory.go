@@ -1,9 +1,7 @@
 package report
 
 import (
-	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -11,141 +9,170 @@ import (
 	"lastgood/internal/snapshot"
 )
 
-// Inventory writes the hardware as a tree: what hangs on what. A subject whose
-// parent is not in the snapshot stands by itself, and so does the first one of a
-// circle of parents.
+// Inventory writes the hardware as a tree: what hangs on what.
 func Inventory(w io.Writer, s *snapshot.Snapshot, kinds snapshot.Kinds, o Options) error {
+	return InventoryDrift(w, s, nil, kinds, o)
+}
+
+// InventoryDrift writes the hardware as a tree and marks in it what differs from an
+// earlier snapshot; what is gone stands where it was. drift is nil where there is nothing
+// to compare with.
+func InventoryDrift(w io.Writer, s *snapshot.Snapshot, drift *Drift, kinds snapshot.Kinds, o Options) error {
 	p := newPage(w, o)
-	t := tree{p: p, kinds: kinds, children: map[string][]*snapshot.Subject{}, seen: map[string]bool{}}
-	known := map[string]bool{}
-	var all, roots []*snapshot.Subject
-	for i := range s.Subjects {
-		sub := &s.Subjects[i]
-		if hardware(sub.Kind) {
-			all = append(all, sub)
-			known[sub.Key().String()] = true
-		}
+	t := &tree{p: p, kinds: kinds, marks: newMarks(drift, s, kinds)}
+	roots := t.build(s, drift)
+	if drift != nil {
+		p.line("compared with ", dim, drift.Against)
 	}
-	for _, sub := range all {
-		if sub.Parent == "" || !known[sub.Parent] {
-			roots = append(roots, sub)
-		} else {
-			t.children[sub.Parent] = append(t.children[sub.Parent], sub)
-		}
-	}
-	for _, sub := range append(roots, all...) { // those in a circle have no root
-		t.write(sub, "", "")
-	}
-	if len(all) == 0 {
+	if len(roots) == 0 {
 		p.write("no hardware was found\n")
+		return p.err
 	}
+	for _, r := range roots {
+		t.measure(r, 0)
+	}
+	t.fit()
+	for i, r := range roots {
+		if i > 0 {
+			p.write("\n")
+		}
+		t.write(r, "", "")
+	}
+	t.legend()
 	return p.err
 }
 
-func hardware(kind string) bool {
-	return strings.HasPrefix(kind, "hw.") || strings.HasPrefix(kind, "net.")
-}
-
+// tree is the page with the tree's columns: the branch with the name, an amount (a size,
+// a speed, a reading), and a text.
 type tree struct {
-	p        *page
-	kinds    snapshot.Kinds
-	children map[string][]*snapshot.Subject
-	seen     map[string]bool
+	p      *page
+	kinds  snapshot.Kinds
+	marks  *marks
+	left   int // width of the first column
+	amount int // and of the second
+	text   int // where the third begins
 }
 
-// write writes a subject behind its branch (lead) and what hangs on it behind
-// theirs, which begin with below. A subject that was written is passed over.
-func (t *tree) write(s *snapshot.Subject, lead, below string) {
-	key := s.Key().String()
-	if t.seen[key] {
-		return
+// branch is how much wider each level of the tree is.
+const branch = 3
+
+// measure finds how wide the columns have to be.
+func (t *tree) measure(n *node, depth int) {
+	most := t.p.width * 2 / 5
+	if w := depth*branch + utf8.RuneCountInString(n.name); w <= most {
+		t.left = max(t.left, w)
 	}
-	t.seen[key] = true
-	children := slices.DeleteFunc(slices.Clone(t.children[key]), func(c *snapshot.Subject) bool { return t.seen[c.Key().String()] })
-	hang := below + "      "
-	if len(children) > 0 {
-		hang = below + "│     "
-	}
-	t.line(s, lead, hang)
-	for i, c := range children {
-		branch, next := "├─ ", "│  "
-		if i == len(children)-1 {
-			branch, next = "└─ ", "   "
-		}
-		t.write(c, below+branch, below+next)
+	t.amount = max(t.amount, utf8.RuneCountInString(n.amount))
+	for _, c := range n.children {
+		t.measure(c, depth+1)
 	}
 }
 
-// line writes one subject: its name, and its facts wrapped behind hang.
-func (t *tree) line(s *snapshot.Subject, lead, hang string) {
-	kind := flat(strings.TrimPrefix(strings.TrimPrefix(s.Kind, "hw."), "net."))
-	first := lead + fmt.Sprintf("%-9s ", kind)
-	name := flat(s.Name())
-	used := utf8.RuneCountInString(first) + utf8.RuneCountInString(name) + 2
-	first += t.p.paint(name, bold)
-	facts := strings.Join(t.facts(s), ", ")
-	if s.Outcome != snapshot.Measured {
-		facts = joined("  ", "("+flat(joined(": ", string(s.Outcome), s.Reason))+")", facts)
-	}
-	lines := wrap(facts, t.p.width-used, t.p.width-utf8.RuneCountInString(hang))
-	if lines[0] != "" {
-		first += "  " + t.p.paint(lines[0], dim)
-	}
-	t.p.write(first + "\n")
-	for _, l := range lines[1:] {
-		t.p.write(hang + t.p.paint(l, dim) + "\n")
+// fit places the third column; on a narrow page the second is not kept free where it is empty.
+func (t *tree) fit() {
+	t.amount = min(t.amount, 12)
+	t.text = t.left + 2 + t.amount + 2
+	if t.p.width-t.text < 24 {
+		t.left = min(t.left, t.p.width/3)
+		t.text = t.left + 2
 	}
 }
 
-// shown are the attributes that a person looks for, in this order; the rest is
-// for --verbose and for JSON.
-var shown = []string{"name", "model", "value_celsius", "value_rpm", "size_bytes", "speed_bits", "driver", "serial", "location"}
-
-func (t *tree) facts(s *snapshot.Subject) []string {
-	names := shown
-	if t.p.o.Verbose {
-		names = slices.Sorted(maps.Keys(s.Attrs))
+// write writes a node behind its branch (lead) and what hangs on it behind theirs, which
+// begin with below.
+func (t *tree) write(n *node, lead, below string) {
+	hang := below
+	if len(n.children) > 0 {
+		hang += "│"
 	}
-	var parts []string
-	for _, n := range names {
-		v, ok := s.Attrs[n]
-		if !ok || v.String() == s.Name() || v.String() == "" {
-			continue
-		}
-		parts = append(parts, flat(factName(n)+" "+t.value(s.Kind, n, v)))
-	}
-	return append(parts, unread(s)...)
-}
-
-// value is an attribute's value in its unit; the exact number of bytes beside the
-// rounded one is for --verbose.
-func (t *tree) value(kind, attr string, v snapshot.Value) string {
-	unit := unitOf(attr)
-	if k := t.kinds[kind]; k != nil {
-		if a, ok := k.Attr(attr); ok {
-			unit = a.Unit
+	t.line(n, lead, hang)
+	for i, c := range n.children {
+		if i == len(n.children)-1 {
+			t.write(c, below+"└─ ", below+"   ")
+		} else {
+			t.write(c, below+"├─ ", below+"│  ")
 		}
 	}
-	text := flat(unit.Format(v))
-	if _, isNumber := v.Number(); isNumber && !t.p.o.Verbose {
-		text, _, _ = strings.Cut(text, " (")
-	}
-	return text
 }
 
-// unread says which attributes could not be read, and why.
-func unread(s *snapshot.Subject) []string {
+// line writes one node: its name and amount, its marks, its facts wrapped behind hang.
+func (t *tree) line(n *node, lead, hang string) {
+	first := t.head(n, lead)
+	at := max(t.text, utf8.RuneCountInString(hang)+2)
+	start := max(at, visible(first)+2) // of the first line, whose name may be long
+	lines := t.said(n, t.p.width-start, t.p.width-at)
+	if len(lines) == 0 {
+		t.p.write(strings.TrimRight(first, " ") + "\n")
+	}
+	for i, l := range lines {
+		if i == 0 {
+			t.p.write(first + strings.Repeat(" ", start-visible(first)) + l + "\n")
+		} else {
+			t.p.write(hang + strings.Repeat(" ", at-visible(hang)) + l + "\n")
+		}
+	}
+}
+
+// said is the third column: each mark on a line, the facts behind a single one where
+// there is room, else beneath.
+func (t *tree) said(n *node, first, rest int) []string {
 	var out []string
-	for _, n := range slices.Sorted(maps.Keys(s.Errs)) {
-		out = append(out, cut(flat(factName(n)+" unreadable: "+s.Errs[n]), longText))
+	facts := strings.Join(n.facts, ", ")
+	room := func() int {
+		if len(out) == 0 {
+			return first
+		}
+		return rest
+	}
+	for _, m := range n.marks {
+		if len(n.marks) == 1 && facts != "" && utf8.RuneCountInString(m.text+"   "+facts) <= first {
+			return []string{t.p.paint(m.text, m.style) + "   " + t.p.paint(facts, dim)}
+		}
+		for i, l := range wrap(m.text, room(), rest-2) {
+			out = append(out, strings.Repeat("  ", min(i, 1))+t.p.paint(l, m.style))
+		}
+	}
+	if facts == "" {
+		return out
+	}
+	for _, l := range wrap(facts, room(), rest) {
+		out = append(out, t.p.paint(l, dim))
 	}
 	return out
 }
 
-// factName is an attribute's name without its unit, for the value bears it.
-func factName(attr string) string {
-	for _, unit := range []string{"_bytes", "_bits", "_celsius", "_rpm", "_seconds"} {
-		attr = strings.TrimSuffix(attr, unit)
+// head is the first two columns.
+func (t *tree) head(n *node, lead string) string {
+	name, st := n.name, bold
+	if n.gone {
+		st = dim
 	}
-	return strings.ReplaceAll(attr, "_", " ")
+	out := lead + t.p.paint(name, st)
+	if n.amount == "" {
+		return out
+	}
+	pad := t.left + 2 - utf8.RuneCountInString(lead+name)
+	if t.text > t.left+2 { // there is a second column, aligned to the right
+		pad += t.amount - utf8.RuneCountInString(n.amount)
+	}
+	return out + strings.Repeat(" ", max(pad, 2)) + n.amount
+}
+
+// legend says what the marks mean, those that stand in the tree.
+func (t *tree) legend() {
+	if t.marks.drift == nil {
+		return
+	}
+	var parts []string
+	for _, l := range legendWords {
+		if slices.Contains(t.marks.used, l.sign) {
+			parts = append(parts, l.sign+" "+l.text)
+		}
+	}
+	t.p.write("\n")
+	if len(parts) == 0 {
+		t.p.write("nothing differs\n")
+		return
+	}
+	t.p.line("", plain, strings.Join(parts, " · "))
 }

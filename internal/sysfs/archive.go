@@ -2,6 +2,7 @@ package sysfs
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +25,7 @@ const (
 	maxEntries = 200_000
 )
 
-// OpenTree is a recorded host: a folder, or a .tar or .tar.gz of one, which is
+// OpenTree is a recorded host: a folder, or a .tar, .tar.gz or .tar.xz of one, which is
 // read into memory whole. An ERRNO.tsv at its top lists the attributes that
 // answered with an error when the host was recorded; they answer so again.
 // Symbolic links are followed within the tree only.
@@ -32,7 +34,9 @@ func OpenTree(name string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(t), nil
+	r := New(t)
+	r.recorded = t.(*tree).newest
+	return r, nil
 }
 
 // OpenTreeFS is the bare tree of OpenTree, for what lays something over it.
@@ -71,10 +75,22 @@ func (t *tree) finish() error {
 		t.errnos = errnos
 	}
 	if t.nodes["/sys"] == nil && t.nodes["/proc"] == nil {
-		return errors.New("no recorded host: neither sys nor proc is at its top")
+		return &NotRecordingError{}
 	}
 	t.index()
 	return nil
+}
+
+// NotRecordingError is returned for a folder or an archive that holds no host.
+type NotRecordingError struct{}
+
+func (*NotRecordingError) Error() string {
+	return "no recorded host: neither sys nor proc is at its top"
+}
+
+// Hint says how a recording comes into being.
+func (*NotRecordingError) Hint() string {
+	return "`lastgood record FILE.tar.gz` makes one; a folder must hold the host's sys and proc side by side"
 }
 
 func (t *tree) loadFolder(dir string) error {
@@ -101,23 +117,36 @@ func (t *tree) loadFolder(dir string) error {
 			}
 			return t.add(host, &node{mode: fs.ModeSymlink, target: target})
 		case d.Type().IsRegular():
-			data, err := readBounded(p)
+			data, when, err := readBounded(p)
 			if err != nil {
 				return err
 			}
+			t.seen(when)
 			return t.add(host, &node{data: data})
 		}
 		return nil // a device node or a pipe says nothing in a recording
 	})
 }
 
-func readBounded(p string) ([]byte, error) {
+func readBounded(p string) ([]byte, time.Time, error) {
 	f, err := os.Open(p)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	defer f.Close()
-	return readEntry(f, p)
+	st, err := f.Stat()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	data, err := readEntry(f, p)
+	return data, st.ModTime(), err
+}
+
+// seen notes when a file was written: the newest says when the host was recorded.
+func (t *tree) seen(when time.Time) {
+	if when.After(t.newest) {
+		t.newest = when
+	}
 }
 
 func readEntry(r io.Reader, name string) ([]byte, error) {
@@ -135,7 +164,9 @@ func readEntry(r io.Reader, name string) ([]byte, error) {
 // library cannot read.
 type RepackError struct{ Name, Format string }
 
-func (e *RepackError) Error() string { return "packed with " + e.Format + ", want .tar or .tar.gz" }
+func (e *RepackError) Error() string {
+	return "packed with " + e.Format + ", want .tar, .tar.gz or .tar.xz"
+}
 
 // Hint says how to make the archive readable.
 func (e *RepackError) Hint() string {
@@ -149,30 +180,27 @@ func (t *tree) loadArchive(name string) error {
 		return bare(err)
 	}
 	defer f.Close()
-	var magic [6]byte
-	n, err := io.ReadFull(f, magic[:])
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	in := bufio.NewReaderSize(f, 64<<10)
+	head, err := in.Peek(len(xzMagic))
+	if err != nil && err != io.EOF {
 		return bare(err)
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return bare(err)
-	}
-	switch head := string(magic[:n]); {
-	case strings.HasPrefix(head, "\xfd7zXZ\x00"):
-		return &RepackError{name, "xz"}
+	switch head := string(head); {
+	case head == xzMagic:
+		return t.loadXZ(in)
 	case strings.HasPrefix(head, "\x28\xb5\x2f\xfd"):
 		return &RepackError{name, "zstd"}
 	case strings.HasPrefix(head, "BZh"):
 		return &RepackError{name, "bzip2"}
 	case strings.HasPrefix(head, "\x1f\x8b"):
-		z, err := gzip.NewReader(f)
+		z, err := gzip.NewReader(in)
 		if err != nil {
-			return fmt.Errorf("unpack: %w", err)
+			return unpackErr(err)
 		}
 		defer z.Close()
 		return t.loadTar(z)
 	}
-	return t.loadTar(f)
+	return t.loadTar(in)
 }
 
 // loadTar reads all entries. The whole stream is bounded, so that a small
@@ -237,6 +265,8 @@ func unpackErr(err error) error {
 		return nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("unpack: the archive is cut short: %w", err)
+	case errors.Is(err, tar.ErrHeader):
+		return &NotRecordingError{}
 	}
 	return fmt.Errorf("unpack: %w", err)
 }
@@ -245,6 +275,9 @@ func (t *tree) addHeader(h *tar.Header, r io.Reader) error {
 	host, err := cleanEntry(h.Name)
 	if err != nil {
 		return err
+	}
+	if h.Typeflag == tar.TypeReg {
+		t.seen(h.ModTime)
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:

@@ -41,6 +41,7 @@ type Root struct {
 	fs       FS
 	live     bool
 	patience time.Duration
+	recorded time.Time     // of a recorded host: when
 	hung     *atomic.Int32 // operations given up on that have not come back
 	sick     *atomic.Bool  // nil, or whether one of this view's has hung
 }
@@ -65,12 +66,18 @@ func WithPatience(f FS, d time.Duration) *Root {
 // what keeps one attribute of a sick device waiting mostly keeps all of them, and a
 // disk has enough of them to use up maxHung by itself, at the cost of its neighbours.
 func (r *Root) OneDevice() *Root {
-	return &Root{fs: r.fs, live: r.live, patience: r.patience, hung: r.hung, sick: new(atomic.Bool)}
+	one := *r
+	one.sick = new(atomic.Bool)
+	return &one
 }
 
 // Live reports whether the tree is this very host, so that what is not in it
 // (a system call, a netlink answer) may be asked of the running kernel.
 func (r *Root) Live() bool { return r.live }
+
+// Recorded is when a recorded host was recorded, as the times of its files say; the zero
+// time for the live host and where they say nothing.
+func (r *Root) Recorded() time.Time { return r.recorded }
 
 // Attr reads one attribute: its text without blanks, newlines and
 // zero bytes at its ends.

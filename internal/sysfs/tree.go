@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +17,7 @@ type tree struct {
 	errnos map[string]unix.Errno
 	size   int
 	max    int // bound on size
+	newest time.Time
 }
 
 type node struct {
@@ -151,14 +153,15 @@ func (t *tree) Readlink(name string) (string, error) {
 
 // Exists says yes of an attribute that answers with an error, as lstat(2) does.
 func (t *tree) Exists(name string) (bool, error) {
-	p, err := t.resolve(name, false)
+	name = path.Clean("/" + name)
+	dir, n, err := t.lookup(path.Dir(name), true)
 	switch {
-	case err == nil:
-		return true, nil
-	case err == unix.ENOENT || err == unix.ENOTDIR:
+	case err == unix.ENOENT || err == unix.ENOTDIR || err == nil && !n.mode.IsDir():
 		return false, nil
-	case t.errnos[p] != 0 && p == path.Clean("/"+name):
-		return true, nil
+	case err != nil:
+		return false, err
 	}
-	return false, err
+	p := path.Join(dir, path.Base(name))
+	errno := t.errnos[p]
+	return t.nodes[p] != nil || errno != 0 && errno != unix.ENOENT, nil
 }

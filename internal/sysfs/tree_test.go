@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/ulikunitz/xz"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,6 +70,40 @@ func zip(t testing.TB, b []byte) []byte {
 	return buf.Bytes()
 }
 
+func xzip(t testing.TB, b []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w, err := xz.NewWriter(&buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// wantDict makes the first block of an xz file ask for another dictionary.
+func wantDict(b []byte, code byte) []byte {
+	b[12+4] = code
+	return b
+}
+
+// bomb is an archive of more than is unpacked, of nothing but zeros.
+func bomb() []byte {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for i := 0; i <= maxTree/maxFile; i++ {
+		w.WriteHeader(&tar.Header{Name: fmt.Sprintf("sys/%d", i), Mode: 0o644, Size: maxFile, Typeflag: tar.TypeReg})
+		w.Write(make([]byte, maxFile))
+	}
+	w.Close()
+	return buf.Bytes()
+}
+
 func keep(t testing.TB, name string, b []byte) string {
 	t.Helper()
 	p := filepath.Join(t.TempDir(), name)
@@ -103,6 +139,7 @@ func TestOpenTree(t *testing.T) {
 		"folder":  dir,
 		"tar":     keep(t, "h.tar", pack(t, host)),
 		"tar.gz":  keep(t, "h.tar.gz", zip(t, pack(t, host))),
+		"tar.xz":  keep(t, "h.tar.xz", xzip(t, pack(t, host))),
 		"no name": keep(t, "host", zip(t, pack(t, host))),
 	}
 	for form, name := range forms {
@@ -183,8 +220,13 @@ func TestOpenTreeRefuses(t *testing.T) {
 		{"hide.tar", pack(t, []entry{{name: "sys/x/y", data: "x"}, {name: "sys/x", data: "x"}}), "a folder and something else"},
 		{"root.tar", pack(t, []entry{{name: "sys/x", data: "x"}, {name: ".", link: "y"}}), "a folder and something else"},
 		{"errno.tar", pack(t, []entry{{name: "sys/x", data: "x"}, {name: "ERRNO.tsv", data: "/sys/x\tsick\n"}}), `"sick" is no errno`},
-		{"text.tar", []byte("this is no archive, but it is long enough to look at\n"), "unpack"},
-		{"h.tar.xz", []byte("\xfd7zXZ\x00rest"), "packed with xz"},
+		{"text.tar", []byte("this is no archive, but it is long enough to look at\n"), "cut short"},
+		{"long.txt", []byte(strings.Repeat("this is no archive, but it is long enough to look at\n", 100)), "no recorded host"},
+		{"head.tar.xz", []byte("\xfd7zXZ\x00rest"), "cut short"},
+		{"cut.tar.xz", xzip(t, pack(t, host))[:300], "cut short"},
+		{"dict.tar.xz", wantDict(xzip(t, pack(t, host)), 40), "dictionary is of 4095 MiB"},
+		{"bomb.tar.gz", zip(t, bomb()), "more than"},
+		{"bomb.tar.xz", xzip(t, bomb()), "more than"},
 		{"h.tar.zst", []byte("\x28\xb5\x2f\xfdrest"), "packed with zstd"},
 	}
 	for _, c := range cases {
@@ -203,9 +245,9 @@ func TestOpenTreeRefuses(t *testing.T) {
 		}
 	}
 	var re *RepackError
-	_, err := OpenTree(keep(t, "h.tar.xz", []byte("\xfd7zXZ\x00rest")))
+	_, err := OpenTree(keep(t, "h.tar.zst", []byte("\x28\xb5\x2f\xfdrest")))
 	if !errors.As(err, &re) || !strings.Contains(re.Hint(), "gzip") {
-		t.Errorf("OpenTree of xz = %v, want a RepackError with a hint", err)
+		t.Errorf("OpenTree of zstd = %v, want a RepackError with a hint", err)
 	}
 	if _, err := OpenTree(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("OpenTree of nothing = %v", err)
