@@ -74,6 +74,7 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 		return exitIncomplete, err
 	}
 	rep := c.judged(ctx, snap)
+	c.truth(ctx, snap, rep)
 	if writable {
 		c.keep(ctx, snap, rep, objects)
 	}

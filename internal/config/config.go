@@ -36,6 +36,8 @@ type Config struct {
 	Workloads *[]workload.Spec `yaml:"workloads"`
 	// Ignore lists subjects that are never judged, as patterns on "kind/id".
 	Ignore []string `yaml:"ignore"`
+	// Intended is what this host is meant to be; a boot that is not makes the verdict invalid.
+	Intended Intended `yaml:"intended"`
 }
 
 // Rule changes parts of one rule.
@@ -88,6 +90,9 @@ func Parse(b []byte, name string) (Config, error) {
 	if err := yaml.UnmarshalWithOptions(b, &c, yaml.DisallowUnknownField()); err != nil {
 		return c, fmt.Errorf("read configuration %s: %s", name, yaml.FormatError(err, false, true))
 	}
+	if c.Budget == 0 && c.Jobs == 0 && c.Keep == 0 && c.FailOn == "" {
+		c = Default() // an empty document, or one of comments only, clears what it is read over
+	}
 	return c, c.check(name)
 }
 
@@ -99,6 +104,9 @@ func (c *Config) check(name string) error {
 		return fmt.Errorf("read configuration %s: jobs %d: not above zero", name, c.Jobs)
 	case c.Keep < 2:
 		return fmt.Errorf("read configuration %s: keep %d: the last good boot and the current one need 2", name, c.Keep)
+	}
+	if err := c.Intended.check(name); err != nil {
+		return err
 	}
 	return c.checkWorkloads(name)
 }
