@@ -144,11 +144,12 @@ var machineFile = regexp.MustCompile(`^[0-9a-f]{32}-(.+?)(?:\.conf|\.efi)?$`)
 // folder's (kernel-install: MACHINE-ID/RELEASE/linux; the module tree: RELEASE/vmlinuz).
 func releaseOf(linux string) string {
 	base := path.Base(linux)
-	if m := kernelFile.FindStringSubmatch(base); m != nil {
-		return m[1]
-	}
-	if m := machineFile.FindStringSubmatch(base); m != nil {
-		return m[1]
+	for _, form := range []*regexp.Regexp{kernelFile, machineFile} {
+		// A release begins with its number (the kernel's Makefile); Arch's vmlinuz-linux bears the
+		// package's name.
+		if m := form.FindStringSubmatch(base); m != nil && m[1][0] >= '0' && m[1][0] <= '9' {
+			return m[1]
+		}
 	}
 	dir := path.Base(path.Dir(linux))
 	if (base == "linux" || base == "vmlinuz") && dir != "" && dir[0] >= '0' && dir[0] <= '9' {

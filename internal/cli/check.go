@@ -106,6 +106,7 @@ func (c *check) settled(ctx context.Context, format string) (int, error) {
 		return exitIncomplete, err
 	}
 	rep := c.judged(ctx, snap)
+	c.truth(ctx, snap, rep)
 	if writable {
 		c.keep(ctx, snap, rep)
 	}

@@ -106,7 +106,7 @@ func (s *session) host() source.Host {
 
 // sources is everything that lastgood can look at.
 func sources() []source.Source {
-	return slices.Concat(boot.Sources(), hw.Sources(), probes.Sources())
+	return slices.Concat(boot.Sources(), boot.Truth(boot.Prior{}), hw.Sources(), probes.Sources())
 }
 
 // usual is what is looked at where nobody asks for more.
@@ -132,6 +132,7 @@ type openGuard func(boot, build string) (collect.Guard, error)
 func (s *session) collect(ctx context.Context, phase string, from []source.Source, objects *objectRun, guard openGuard, unguarded string) (*snapshot.Snapshot, error) {
 	p := newProgress(s)
 	defer p.end()
+	from = s.bound(from)
 	o := collect.Options{
 		Host: s.host(), Sources: from, Tool: tool(), Phase: phase, Budget: s.budget, Jobs: s.jobs,
 		Guard: guard, Unguarded: unguarded, Progress: p.show,

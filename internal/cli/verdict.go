@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"lastgood/internal/boot"
 	"lastgood/internal/compare"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
@@ -129,6 +130,10 @@ func next(rep *report.Report) []string {
 		}
 		return []string{"See to what could not be measured, then run `lastgood check` again. Nothing is known to be worse for it."}
 	case snapshot.Invalid:
+		if b := rep.Boot; b != nil && b.Class == string(boot.FellBack) {
+			return []string{"See why " + b.Intended + " did not come up before it is booted again: the console, `journalctl --list-boots`, /sys/fs/pstore.",
+				"`lastgood accept current` makes this boot the last good one, if " + b.Running + " is the kernel to stay on."}
+		}
 		return []string{"`lastgood accept current` starts anew from this machine as it is now."}
 	}
 	return nil

@@ -41,6 +41,8 @@ type Config struct {
 	Workloads *[]workload.Spec `yaml:"workloads"`
 	// Ignore lists subjects that are never judged, as patterns on "kind/id".
 	Ignore []string `yaml:"ignore"`
+	// Intended is what this host is meant to be; a boot that is not makes the verdict invalid.
+	Intended Intended `yaml:"intended"`
 }
 
 // Rule changes parts of one rule.
@@ -93,6 +95,9 @@ func Parse(b []byte, name string) (Config, error) {
 	if err := yaml.UnmarshalWithOptions(b, &c, yaml.DisallowUnknownField()); err != nil {
 		return c, fmt.Errorf("read configuration %s: %s", name, yaml.FormatError(err, false, true))
 	}
+	if c.Budget == 0 && c.Jobs == 0 && c.Keep == 0 && c.FailOn == "" {
+		c = Default() // an empty document, or one of comments only, clears what it is read over
+	}
 	return c, c.check(name)
 }
 
@@ -108,6 +113,9 @@ func (c *Config) check(name string) error {
 		return fmt.Errorf("read configuration %s: learn_boots %d: not between 0 and %d", name, c.LearnBoots, maxLearnBoots)
 	case c.SettleQuiet <= 0:
 		return fmt.Errorf("read configuration %s: settle_quiet %v: not above zero", name, time.Duration(c.SettleQuiet))
+	}
+	if err := c.Intended.check(name); err != nil {
+		return err
 	}
 	return c.checkWorkloads(name)
 }

@@ -28,7 +28,7 @@ var above = map[string][]string{
 	"loader":                   {},
 	"probes":                   {"bpf", "loader", "internal/netlab", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"hw":                       {"internal/fstab", "internal/kmsg", "internal/snapshot", "internal/source", "internal/sysfs"},
-	"internal/boot":            {"internal/snapshot", "internal/source", "internal/sysfs"},
+	"internal/boot":            {"internal/bootloader", "internal/kernels", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/watch":           {"hw", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/compare":         {"internal/snapshot"},
 	"internal/collect":         {"internal/boot", "internal/kmsg", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
@@ -64,7 +64,7 @@ var only = map[string][]string{
 	"github.com/mdlayher/ethtool":    {"hw"},
 	"github.com/spf13/pflag":         {"internal/cli"},
 	"github.com/goccy/go-yaml":       {"internal/config"},
-	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/netlab", "internal/thirdparty", "internal/vm", "internal/watch"},
+	"os/exec":                        {"internal/boot", "internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/netlab", "internal/thirdparty", "internal/vm", "internal/watch"},
 }
 
 type pkg struct {

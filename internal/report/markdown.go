@@ -17,6 +17,7 @@ func Markdown(w io.Writer, r *Report, _ Options) error {
 		fmt.Fprintf(&b, "- %s: %s\n- changed: %s\n", baselineName(r), cell(baselineLine(r)), cell(changed(r)))
 	}
 	markdownFindings(&b, r)
+	markdownSince(&b, r)
 	if len(r.Incomplete) > 0 {
 		b.WriteString("\n| could not be measured | why |\n|---|---|\n")
 	}

@@ -36,6 +36,9 @@ type Report struct {
 	TookSeconds float64        `json:"took_seconds"`
 	// Candidates are installed kernels that do not run and were judged by preflight.
 	Candidates []Candidate `json:"candidates,omitempty"`
+	// Boot says how this boot came about, Since what changed on the host since the last good one.
+	Boot  *Boot  `json:"boot,omitempty"`
+	Since *Since `json:"since_last_good,omitempty"`
 	// Preflight is set where the report is of a kernel that does not run yet.
 	Preflight *Preflight `json:"preflight,omitempty"`
 }

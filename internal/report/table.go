@@ -20,6 +20,7 @@ func Table(w io.Writer, r *Report, o Options) error {
 	p.candidates(r)
 	p.findings(r)
 	p.mechanisms(r.Mechanisms)
+	p.since(r)
 	p.incomplete(r)
 	for _, n := range r.Notes {
 		p.line("  note: ", yellow, n)
