@@ -194,6 +194,10 @@ func (c *check) learn(rep *report.Report, snap *snapshot.Snapshot) {
 			rep.Verdict = snapshot.Incomplete
 		}
 	}
+	var fail bool
+	if rep.Findings, fail = compare.Musts(snap, c.kinds, c.policy); fail {
+		rep.Verdict = snapshot.Regressed // a required check is not met: not a boot to learn from
+	}
 }
 
 // keep saves the snapshot, makes it the last good one where it was learned, and

@@ -60,7 +60,7 @@ type command struct {
 // commands lists them in the order of a day's work.
 func commands() []command {
 	return []command{checkCommand(), snapshotCommand(), diffCommand(), acceptCommand(), listCommand(), showCommand(),
-		probeCommand(), inventoryCommand(), recordCommand(), watchCommand(), preflightCommand(), bisectCommand(), versionCommand(), measureCommand(), labCommand(), guestCommand(), intentCommand()}
+		probeCommand(), inventoryCommand(), recordCommand(), watchCommand(), contractCommand(), preflightCommand(), bisectCommand(), versionCommand(), measureCommand(), labCommand(), guestCommand(), intentCommand()}
 }
 
 // Main runs the command that args name and returns the exit status. SIGINT and

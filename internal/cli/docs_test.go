@@ -91,7 +91,7 @@ func ruleText(r *snapshot.Rule) string {
 	}[r.On]
 	if text == "" {
 		text = fmt.Sprintf("`%s` %s", r.Attr, map[snapshot.Trigger]string{
-			snapshot.OnBecomes: "becomes " + strings.Join(r.To, " or "), snapshot.OnChanged: "changed", snapshot.OnWorse: "is worse",
+			snapshot.OnBecomes: "becomes " + strings.Join(r.To, " or "), snapshot.OnIs: "is " + strings.Join(r.To, " or ") + ", also where it was before", snapshot.OnChanged: "changed", snapshot.OnWorse: "is worse",
 			snapshot.OnBetter: "is better", snapshot.OnGrowth: fmt.Sprintf("grew to ×%g or more, by %g or more", r.Ratio, r.Floor),
 			snapshot.OnHeadroom: fmt.Sprintf("has less than %g %% of its limit left and had more", r.Share*100), snapshot.OnAbove: "is above its limit and was not",
 		}[r.On])

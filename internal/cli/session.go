@@ -16,6 +16,7 @@ import (
 	"lastgood/internal/boot"
 	"lastgood/internal/collect"
 	"lastgood/internal/config"
+	"lastgood/internal/contract"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
@@ -106,7 +107,7 @@ func (s *session) host() source.Host {
 
 // sources is everything that lastgood can look at.
 func sources() []source.Source {
-	return slices.Concat(boot.Sources(), boot.Truth(boot.Prior{}), hw.Sources(), probes.Sources())
+	return slices.Concat(boot.Sources(), boot.Truth(boot.Prior{}), contract.Sources(), hw.Sources(), probes.Sources())
 }
 
 // usual is what is looked at where nobody asks for more.

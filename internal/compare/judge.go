@@ -159,7 +159,9 @@ func (j *judge) pairs(deltas []snapshot.Delta) []*pair {
 }
 
 func watchesLevels(k *snapshot.Kind) bool {
-	return slices.ContainsFunc(k.Rules, func(r snapshot.Rule) bool { return r.On == snapshot.OnAbove || spreadOf(k, &r) != "" })
+	return slices.ContainsFunc(k.Rules, func(r snapshot.Rule) bool {
+		return r.On == snapshot.OnAbove || r.On == snapshot.OnIs || spreadOf(k, &r) != ""
+	})
 }
 
 // judgePair tries every rule of the pair's kind and keeps the worst finding of each topic.

@@ -45,6 +45,8 @@ func fires(r *snapshot.Rule, p *pair) bool {
 		return crossed(r, p)
 	case snapshot.OnHeadroom:
 		return headroomSpent(r, p)
+	case snapshot.OnIs:
+		return p.new != nil && told(p.new) && oneOf(r.To, p.new.Attrs[r.Attr])
 	}
 	if spread := spreadOf(p.kind, r); spread != "" {
 		return outgrew(r, p, spread)

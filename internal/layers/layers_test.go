@@ -29,6 +29,7 @@ var above = map[string][]string{
 	"probes":                   {"bpf", "loader", "internal/netlab", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"hw":                       {"internal/fstab", "internal/kmsg", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/boot":            {"internal/bootloader", "internal/kernels", "internal/snapshot", "internal/source", "internal/sysfs"},
+	"internal/contract":        {"internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/watch":           {"hw", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/compare":         {"internal/snapshot"},
 	"internal/collect":         {"internal/boot", "internal/kmsg", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
@@ -44,7 +45,7 @@ var above = map[string][]string{
 	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
 	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload", "loader"},
 	"internal/veristat":        {"internal/snapshot"},
-	"internal/cli":             {"hw", "internal/kmsg", "internal/scrub", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/veristat", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
+	"internal/cli":             {"hw", "internal/kmsg", "internal/scrub", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/contract", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/veristat", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
 
@@ -60,11 +61,15 @@ var only = map[string][]string{
 	"github.com/jaypipes/ghw":        {"hw"},
 	"github.com/jaypipes/pcidb":      {"hw"},
 	"github.com/prometheus/procfs":   {"hw"},
-	"github.com/vishvananda/netlink": {"hw", "internal/netlab"},
+	"github.com/vishvananda/netlink": {"hw", "internal/contract", "internal/netlab"},
 	"github.com/mdlayher/ethtool":    {"hw"},
 	"github.com/spf13/pflag":         {"internal/cli"},
-	"github.com/goccy/go-yaml":       {"internal/config"},
-	"os/exec":                        {"internal/boot", "internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/netlab", "internal/thirdparty", "internal/vm", "internal/watch"},
+	"github.com/goccy/go-yaml":       {"internal/config", "internal/contract"},
+	"github.com/coreos/go-systemd":   {"internal/contract"},
+	"github.com/godbus/dbus":         {"internal/contract"},
+	"github.com/moby/sys/mountinfo":  {"internal/contract"},
+	"golang.org/x/net":               {"internal/contract"},
+	"os/exec":                        {"internal/boot", "internal/candidate", "internal/collect", "internal/contract", "internal/kernels", "internal/kmod", "internal/netlab", "internal/thirdparty", "internal/vm", "internal/watch"},
 }
 
 type pkg struct {

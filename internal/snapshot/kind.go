@@ -109,6 +109,9 @@ const (
 	OnNew     Trigger = "new"     // the subject was not there
 	// OnBecomes fires when Attr goes from a value in From to one in To.
 	OnBecomes Trigger = "becomes"
+	// OnIs fires where Attr has a value in To now, whether or not it had it before: what an
+	// administrator wrote down as a must is one also where it was broken at the last good boot.
+	OnIs Trigger = "is"
 	// OnChanged fires on any change of Attr, OnWorse and OnBetter on one in that
 	// direction by Attr.Better or Attr.Order; for sets, OnWorse is a lost member
 	// and OnBetter a gained one, or the other way about where Attr.Better is lower.

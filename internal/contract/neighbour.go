@@ -1,0 +1,170 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
+)
+
+// Bounds on one gateway: how long it has for an answer, and how often the neighbour table is read meanwhile. The kernel asks for an
+// address again after a second (retrans_time_ms): one lost packet is no gateway that is not there.
+const (
+	gatewayPatience = 1200 * time.Millisecond
+	gatewayStep     = 20 * time.Millisecond
+	netlinkPatience = 500 * time.Millisecond
+)
+
+// errNoAnswer is why it could not be told whether a gateway is reachable: it was once, and routers need not answer pings.
+var errNoAnswer = errors.New("the neighbour table knows the gateway of old, and it does not answer an echo request")
+
+// gatewayReachable reports whether a gateway answers on its link. The neighbour table knows it of most (traffic confirms it);
+// where it does not, an echo request makes the kernel look for the gateway, and its answer or the table tells.
+func gatewayReachable(ctx context.Context, r *route) (bool, error) {
+	state, err := neighbourState(r)
+	if err != nil {
+		return false, err
+	}
+	if known, reachable := verdictOf(state); known && reachable {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, gatewayPatience)
+	defer cancel()
+	answered := make(chan bool, 1)
+	go func() { answered <- echo(ctx, r) }()
+	tick := time.NewTicker(gatewayStep)
+	defer tick.Stop()
+	for {
+		select {
+		case yes := <-answered:
+			if yes {
+				return true, nil
+			}
+			answered = nil
+		case <-tick.C:
+		case <-ctx.Done():
+			return lastWord(r)
+		}
+		if state, err = neighbourState(r); err != nil {
+			return false, err
+		}
+		if known, reachable := verdictOf(state); known && reachable {
+			return true, nil
+		}
+	}
+}
+
+// lastWord is what the table says at the end: an address that nobody answers for is not reachable, one of old is open.
+func lastWord(r *route) (bool, error) {
+	state, err := neighbourState(r)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) != 0:
+		return false, nil
+	case state == unix.NUD_NONE:
+		return false, errors.New("the kernel does not look for the gateway: is its interface up?")
+	}
+	return false, errNoAnswer
+}
+
+// verdictOf reads a neighbour's state (include/uapi/linux/neighbour.h): what is confirmed, set by hand or needs no
+// address is reachable. FAILED alone is no verdict at first: it may be of an hour ago.
+func verdictOf(state int) (known, reachable bool) {
+	yes := state&(unix.NUD_REACHABLE|unix.NUD_PERMANENT|unix.NUD_NOARP) != 0
+	return yes, yes
+}
+
+// neighbourState is the state of the route's gateway: NUD_NONE where the table does not have it.
+func neighbourState(r *route) (int, error) {
+	return within(context.Background(), netlinkPatience, func() (int, error) {
+		link, err := net.InterfaceByName(r.iface)
+		if err != nil {
+			return 0, fmt.Errorf("look up interface %s: %w", r.iface, err)
+		}
+		family := netlink.FAMILY_V4
+		if r.family == "inet6" {
+			family = netlink.FAMILY_V6
+		}
+		all, err := netlink.NeighList(link.Index, family)
+		if err != nil {
+			return 0, fmt.Errorf("list neighbours of %s: %w", r.iface, err)
+		}
+		for _, n := range all {
+			if a, ok := netip.AddrFromSlice(n.IP); ok && a.Unmap() == r.gateway.Unmap() {
+				return n.State, nil
+			}
+		}
+		// A point-to-point or loopback link resolves nothing: there is nothing to be reached on the link itself.
+		if link.Flags&(net.FlagPointToPoint|net.FlagLoopback) != 0 {
+			return unix.NUD_NOARP, nil
+		}
+		return unix.NUD_NONE, nil
+	})
+}
+
+// echo sends one echo request and waits for its answer. That it could not be sent is no answer.
+func echo(ctx context.Context, r *route) bool {
+	network, where, proto := "ip4:icmp", "0.0.0.0", 1
+	var request icmp.Type = ipv4.ICMPTypeEcho
+	if r.gateway.Is6() {
+		network, where, proto, request = "ip6:ipv6-icmp", "::", 58, ipv6.ICMPTypeEchoRequest
+	}
+	conn, err := icmp.ListenPacket(network, where)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if conn.SetDeadline(deadline) != nil {
+			return false
+		}
+	}
+	id := os.Getpid() & 0xffff
+	m := icmp.Message{Type: request, Body: &icmp.Echo{ID: id, Seq: 1, Data: []byte("lastgood")}}
+	b, err := m.Marshal(nil)
+	if err != nil {
+		return false
+	}
+	to := &net.IPAddr{IP: r.gateway.AsSlice()}
+	if r.gateway.IsLinkLocalUnicast() {
+		to.Zone = r.iface
+	}
+	if _, err := conn.WriteTo(b, to); err != nil {
+		return false
+	}
+	buf := make([]byte, 1500)
+	for {
+		n, from, err := conn.ReadFrom(buf)
+		if err != nil {
+			return false
+		}
+		got, err := icmp.ParseMessage(proto, buf[:n])
+		if err != nil || !sameIP(from, r.gateway) {
+			continue
+		}
+		body, ok := got.Body.(*icmp.Echo)
+		if ok && body.ID == id && (got.Type == ipv4.ICMPTypeEchoReply || got.Type == ipv6.ICMPTypeEchoReply) {
+			return true
+		}
+	}
+}
+
+func sameIP(from net.Addr, want netip.Addr) bool {
+	a, ok := from.(*net.IPAddr)
+	if !ok {
+		return false
+	}
+	have, ok := netip.AddrFromSlice(a.IP)
+	return ok && have.Unmap() == want.Unmap().WithZone("")
+}
