@@ -46,6 +46,7 @@ type check struct {
 	store  *baseline.Store
 	start  time.Time
 	notes  []string // what went wrong with lastgood's own files
+	rep    *report.Report
 }
 
 func (c *check) run(ctx context.Context, s *session, args []string) (int, error) {
@@ -78,6 +79,7 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 		c.keep(ctx, snap, rep, objects)
 	}
 	c.finish(ctx, rep)
+	c.rep = rep
 	return report.ExitStatus(format, rep), s.print(format, rep)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"lastgood/internal/compare"
+	"lastgood/internal/notify"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/workload"
 )
@@ -36,6 +37,9 @@ type Config struct {
 	Workloads *[]workload.Spec `yaml:"workloads"`
 	// Ignore lists subjects that are never judged, as patterns on "kind/id".
 	Ignore []string `yaml:"ignore"`
+	// Gate says what a regression leads to, Notify who is told.
+	Gate   Gate          `yaml:"gate"`
+	Notify notify.Config `yaml:"notify"`
 }
 
 // Rule changes parts of one rule.
@@ -65,7 +69,7 @@ func (d *Duration) UnmarshalYAML(b []byte) error {
 
 // Default is the configuration of a host without one.
 func Default() Config {
-	return Config{FailOn: string(snapshot.Critical), Budget: Duration(20 * time.Second), Jobs: 1, Keep: 30}
+	return Config{FailOn: string(snapshot.Critical), Budget: Duration(20 * time.Second), Jobs: 1, Keep: 30, Gate: defaultGate()}
 }
 
 // Load reads the file at path over the defaults. A file that is not there is no
@@ -99,6 +103,9 @@ func (c *Config) check(name string) error {
 		return fmt.Errorf("read configuration %s: jobs %d: not above zero", name, c.Jobs)
 	case c.Keep < 2:
 		return fmt.Errorf("read configuration %s: keep %d: the last good boot and the current one need 2", name, c.Keep)
+	}
+	if err := errors.Join(c.Gate.check(name), c.Notify.Check()); err != nil {
+		return err
 	}
 	return c.checkWorkloads(name)
 }

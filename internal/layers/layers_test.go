@@ -40,8 +40,10 @@ var above = map[string][]string{
 	"internal/candidate":       {"internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/preflight":       {"internal/bootloader", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
-	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload"},
-	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
+	"internal/gate":            {"internal/baseline", "internal/snapshot"},
+	"internal/notify":          {"internal/baseline"},
+	"internal/config":          {"internal/compare", "internal/gate", "internal/notify", "internal/snapshot", "internal/workload"},
+	"internal/cli":             {"hw", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/gate", "internal/notify", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
 	"internal/thirdparty":      {}, // real objects for tests; nothing but tests imports it
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
@@ -58,7 +60,7 @@ var only = map[string][]string{
 	"github.com/mdlayher/ethtool":    {"hw"},
 	"github.com/spf13/pflag":         {"internal/cli"},
 	"github.com/goccy/go-yaml":       {"internal/config"},
-	"os/exec":                        {"internal/candidate", "internal/collect", "internal/kernels", "internal/kmod", "internal/netlab", "internal/thirdparty", "internal/vm", "internal/watch"},
+	"os/exec":                        {"internal/candidate", "internal/collect", "internal/gate", "internal/kernels", "internal/kmod", "internal/netlab", "internal/notify", "internal/thirdparty", "internal/vm", "internal/watch"},
 }
 
 type pkg struct {
