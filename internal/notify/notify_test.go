@@ -2,10 +2,6 @@ package notify
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -210,100 +206,6 @@ func TestDeadMan(t *testing.T) {
 	r := flushed(t, s, false)
 	if got := srv.received(); len(got) != 1 || got[0].path != "/ping/abc" || r.Dropped != 1 {
 		t.Errorf("%+v, %+v", got, r)
-	}
-}
-
-func TestShapes(t *testing.T) {
-	srv := newServer(t)
-	dir := t.TempDir()
-	secret, hook := filepath.Join(dir, "secret"), filepath.Join(dir, "hook")
-	for name, text := range map[string]string{secret: "key\n", hook: srv.URL + "/services/T0/SECRET\n"} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
-	s := spoolAt(t, Config{Webhooks: []Webhook{{URL: srv.URL + "/n8n", SecretFile: secret}}, Alertmanagers: []Alertmanager{{URL: srv.URL + "/am/", Labels: map[string]string{"team": "a"}}},
-		Slack: []Slack{{URLFile: hook}}, Ntfy: []Ntfy{{URL: srv.URL + "/", Topic: "alerts", TokenFile: secret}}}, &now)
-	if err := s.Add(message(t, "gate-held", "boot2", now)); err != nil {
-		t.Fatal(err)
-	}
-	if r := flushed(t, s, false); r.Sent != 4 {
-		t.Fatalf("%+v", r)
-	}
-	by := map[string]received{}
-	for _, g := range srv.received() {
-		if !json.Valid([]byte(g.body)) || g.header.Get("Content-Type") != "application/json" {
-			t.Errorf("%+v", g)
-		}
-		by[g.path] = g
-	}
-	mac := hmac.New(sha256.New, []byte("key"))
-	mac.Write([]byte(by["/n8n"].body))
-	if have := by["/n8n"].header.Get("X-Lastgood-Signature"); have != "sha256="+hex.EncodeToString(mac.Sum(nil)) {
-		t.Errorf("signature %q", have)
-	}
-	var alerts []alert
-	if err := json.Unmarshal([]byte(by["/am/api/v2/alerts"].body), &alerts); err != nil || len(alerts) != 1 {
-		t.Fatalf("%v, %+v", err, alerts)
-	}
-	want := map[string]string{"alertname": "LastgoodGateHeld", "instance": "node1", "severity": "critical", "team": "a"}
-	if d := cmp.Diff(want, alerts[0].Labels); d != "" || !alerts[0].EndsAt.After(now) {
-		t.Errorf("%s %v", d, alerts[0])
-	}
-	if b := by["/services/T0/SECRET"].body; !strings.Contains(b, `&lt;b&gt;`) && !strings.Contains(b, `\u0026lt;b`) {
-		t.Errorf("slack: %s", b)
-	}
-	if g := by["/"]; g.header.Get("Authorization") != "Bearer key" || !strings.Contains(g.body, `"priority":5`) || !strings.Contains(g.body, `"topic":"alerts"`) {
-		t.Errorf("ntfy: %+v", g)
-	}
-	for _, n := range s.Config.Names() {
-		if strings.Contains(n, "SECRET") {
-			t.Errorf("a target's name tells a secret: %s", n)
-		}
-	}
-	// Good ends what was firing.
-	if err := s.Add(message(t, "good", "boot2", now)); err != nil {
-		t.Fatal(err)
-	}
-	flushed(t, s, false)
-	ended := 0
-	for _, g := range srv.received() {
-		if json.Unmarshal([]byte(g.body), &alerts) == nil && len(alerts) > 5 {
-			for _, a := range alerts {
-				if a.Labels["alertname"] == "LastgoodGateHeld" && !a.EndsAt.After(now) {
-					ended++
-				}
-			}
-		}
-	}
-	if ended != 1 {
-		t.Errorf("%d alerts were ended", ended)
-	}
-}
-
-func TestMail(t *testing.T) {
-	dir := t.TempDir()
-	out := filepath.Join(dir, "mail")
-	program := filepath.Join(dir, "sendmail")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\n[ \"$*\" = '-t -oi' ] || exit 9\ncat > "+out+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
-	s := spoolAt(t, Config{Mail: &Mail{To: []string{"root", "ops@example.org"}, Sendmail: program}}, &now)
-	if err := s.Add(message(t, "third-strike", "boot2", now)); err != nil {
-		t.Fatal(err)
-	}
-	if r := flushed(t, s, false); r.Sent != 1 {
-		t.Fatalf("%+v", r)
-	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, body, _ := strings.Cut(string(b), "\n\n")
-	if !strings.Contains(head, "To: root, ops@example.org\nSubject: [lastgood] node1: Too many bad boots in a row\n") || !strings.Contains(body, "hw.disk a: gone") {
-		t.Errorf("%s", b)
 	}
 }
 

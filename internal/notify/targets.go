@@ -194,7 +194,8 @@ func ends(event string) bool {
 func (a Alertmanager) send(ctx context.Context, m *Message) error {
 	var alerts []alert
 	for _, e := range Events() {
-		if e.Severity == Info || e.Name != m.Event && !ends(m.Event) {
+		own := e.Name == m.Event
+		if e.Severity == Info || !own && !ends(m.Event) && m.Event != EventRolledBack {
 			continue
 		}
 		labels := map[string]string{}
@@ -204,7 +205,7 @@ func (a Alertmanager) send(ctx context.Context, m *Message) error {
 		labels["alertname"], labels["instance"], labels["severity"] = alertName(e.Name), m.Host, string(e.Severity)
 		al := alert{Labels: labels, StartsAt: m.Time, EndsAt: m.Time.Add(alertFor),
 			Annotations: map[string]string{"summary": m.Title, "description": m.body()}}
-		if ends(m.Event) {
+		if !own { // what was so before is so no more
 			al.EndsAt, al.StartsAt = m.Time, m.Time.Add(-time.Second)
 		}
 		alerts = append(alerts, al)
