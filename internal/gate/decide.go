@@ -238,15 +238,18 @@ func (d *step) maxStrikes() int {
 	return d.p.MaxStrikes
 }
 
-// hold keeps the workloads back, where that is allowed.
+// hold keeps the workloads back, where that is allowed. After the workloads were let go by
+// the gate there is nothing to hold back but their restart, which would only do harm: then
+// it is told, and held from the third strike on, when nothing is to be started any more.
 func (d *step) hold(first bool) {
-	if d.s.Wants.Rank() < Hold.Rank() || d.s.Released {
-		if first {
+	again := d.s.Held != ""
+	late := d.e.Type == Assessed && !again && d.s.Step != Standing
+	if d.s.Wants.Rank() < Hold.Rank() || d.s.Released || late {
+		if told := len(d.acts) > 0 && d.acts[len(d.acts)-1].Act == Tell; first && !told {
 			d.tell(NoticeRegressed, "worse than the last good boot: %s", d.e.Summary)
 		}
 		return
 	}
-	again := d.s.Held != ""
 	d.s.Held = d.e.Summary
 	if d.s.Held == "" {
 		d.s.Held = "this boot is worse than the last good one"
