@@ -127,6 +127,9 @@ func Cycles(ctx context.Context, journalctl []string) ([]string, error) {
 		if err := cmd.Run(); err != nil {
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
+		if b.Len() == 0 {
+			return nil, errors.New("read the journal: it has nothing of systemd's from this boot")
+		}
 		if b.full {
 			return nil, fmt.Errorf("read the journal: longer than %d bytes", maxJournal)
 		}

@@ -91,9 +91,27 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// TestCycles: a journal that has nothing is no journal without cycles.
 func TestCycles(t *testing.T) {
-	have := cycles("Started a.\nJob lastgood-bless.service/start deleted to break ordering cycle starting with x\n")
-	if len(have) != 1 || !strings.HasPrefix(have[0], "Job lastgood-bless") {
-		t.Errorf("%v", have)
+	const cycle = "Job lastgood-bless.service/start deleted to break ordering cycle starting with x"
+	for said, want := range map[string]struct{ n, errs int }{
+		"": {0, 1}, "Started a.": {0, 0}, "Started a.\n" + cycle: {1, 0},
+	} {
+		program := filepath.Join(t.TempDir(), "journalctl")
+		if err := os.WriteFile(program, []byte("#!/bin/sh\ncat <<'E'\n"+said+"\nE\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if said == "" {
+			if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		have, err := Cycles(t.Context(), []string{program})
+		if len(have) != want.n || (err != nil) != (want.errs > 0) {
+			t.Errorf("%q: %v, %v", said, have, err)
+		}
+	}
+	if _, err := Cycles(t.Context(), []string{"/nonexistent/journalctl"}); err == nil {
+		t.Error("a journalctl that is not there")
 	}
 }
