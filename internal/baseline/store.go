@@ -127,8 +127,8 @@ func (s *Store) tidy() error {
 		return err
 	}
 	for _, dir := range []string{"", bootsDir, damagedDir} {
-		// The journal and the intent have locks of their own: their temporary files may be in use.
-		err := removeTemps(s.fl, s.path(dir), func(base string) bool { return base != journalFile && base != intentFile })
+		// The journal, the gate and the intent have locks of their own: their temporary files may be in use.
+		err := removeTemps(s.fl, s.path(dir), func(base string) bool { return base != journalFile && base != GateFile && base != intentFile })
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.report("remove temporary files: %v", err) // in nobody's way
 		}

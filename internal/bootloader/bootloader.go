@@ -2,7 +2,7 @@
 // loader itself will read: GRUB's compiled configuration and environment block,
 // boot loader specification entries, and systemd-boot's EFI variables.
 //
-// Nothing is run and nothing is written. "This entry", "there is none" and "could not
+// Nothing is run, and nothing is written but by a [Setter]. "This entry", "there is none" and "could not
 // be told" are three answers.
 package bootloader
 

@@ -49,6 +49,7 @@ type check struct {
 	store  *baseline.Store
 	start  time.Time
 	notes  []string // what went wrong with lastgood's own files
+	rep    *report.Report
 
 	good     []*snapshot.Snapshot // the good boots since, once they were read
 	heldTo   string               // checksum of the accepted snapshot that was judged by
@@ -111,6 +112,7 @@ func (c *check) settled(ctx context.Context, format string) (int, error) {
 		c.keep(ctx, snap, rep)
 	}
 	c.finish(ctx, rep)
+	c.rep = rep
 	return report.ExitStatus(format, rep), s.print(format, rep)
 }
 

@@ -60,7 +60,9 @@ type command struct {
 // commands lists them in the order of a day's work.
 func commands() []command {
 	return []command{checkCommand(), snapshotCommand(), diffCommand(), acceptCommand(), listCommand(), showCommand(),
-		probeCommand(), inventoryCommand(), recordCommand(), watchCommand(), contractCommand(), preflightCommand(), bisectCommand(), versionCommand(), measureCommand(), labCommand(), guestCommand(), intentCommand()}
+		probeCommand(), inventoryCommand(), recordCommand(), watchCommand(), contractCommand(), preflightCommand(), bisectCommand(),
+		gateCommand(), releaseCommand(), rollbackCommand(), tryCommand(), blessCommand(), decideCommand(), notifyCommand(), doctorCommand(),
+		versionCommand(), measureCommand(), labCommand(), guestCommand(), assessCommand(), generatorCommand(), intentCommand()}
 }
 
 // Main runs the command that args name and returns the exit status. SIGINT and

@@ -52,7 +52,7 @@ func TestRecordReplays(t *testing.T) {
 func identifiers(snap *snapshot.Snapshot) []string {
 	var out []string
 	for i := range snap.Subjects {
-		for _, attr := range []string{"serial", "wwid", "mac", "fs_uuid", "partuuid", "uuid", "guid", "sas_address"} {
+		for _, attr := range []string{"serial", "wwid", "mac", "fs_uuid", "partuuid", "uuid", "table_id", "guid", "sas_address"} {
 			v := snap.Subjects[i].Text(attr)
 			if hw.JunkSerial(v) || strings.Contains(v, "nvme.") && len(v) < 12 {
 				continue
@@ -169,7 +169,7 @@ func TestScrubbedRecordingsCompare(t *testing.T) {
 
 // Of each subject all is the same but what names it.
 func TestScrubbedRecordingsTellTheSame(t *testing.T) {
-	names := []string{"serial", "wwid", "mac", "fs_uuid", "partuuid", "uuid", "aliases", "on", "first"}
+	names := []string{"serial", "wwid", "mac", "fs_uuid", "partuuid", "uuid", "table_id", "aliases", "on", "first"}
 	for _, host := range []string{"full61", "udev61", "tz6.1"} {
 		from := booted(t, host)
 		var sides [2][]string

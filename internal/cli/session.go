@@ -99,7 +99,7 @@ func (s *session) prepare(f *pflag.FlagSet) error {
 	return nil
 }
 
-var fromEnvironment = []string{"state-dir", "config", "root", "output", "budget", "jobs", "fail-on"}
+var fromEnvironment = []string{"state-dir", "config", "root", "output", "budget", "jobs", "fail-on", "run-dir"}
 
 func (s *session) host() source.Host {
 	return source.Host{Root: s.root, Now: s.now, Log: newLogger(s.env.Err, s.verbose)}

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"lastgood/internal/compare"
+	"lastgood/internal/notify"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/workload"
 	"lastgood/loader"
@@ -43,6 +44,9 @@ type Config struct {
 	Ignore []string `yaml:"ignore"`
 	// Intended is what this host is meant to be; a boot that is not makes the verdict invalid.
 	Intended Intended `yaml:"intended"`
+	// Gate says what a regression leads to, Notify who is told.
+	Gate   Gate          `yaml:"gate"`
+	Notify notify.Config `yaml:"notify"`
 }
 
 // Rule changes parts of one rule.
@@ -72,7 +76,7 @@ func (d *Duration) UnmarshalYAML(b []byte) error {
 
 // Default is the configuration of a host without one.
 func Default() Config {
-	return Config{FailOn: string(snapshot.Critical), Budget: Duration(20 * time.Second), Jobs: 1, Keep: 30, LearnBoots: 5, SettleQuiet: Duration(10 * time.Second)}
+	return Config{FailOn: string(snapshot.Critical), Budget: Duration(20 * time.Second), Jobs: 1, Keep: 30, LearnBoots: 5, SettleQuiet: Duration(10 * time.Second), Gate: defaultGate()}
 }
 
 // Load reads the file at path over the defaults. A file that is not there is no
@@ -115,6 +119,9 @@ func (c *Config) check(name string) error {
 		return fmt.Errorf("read configuration %s: settle_quiet %v: not above zero", name, time.Duration(c.SettleQuiet))
 	}
 	if err := c.Intended.check(name); err != nil {
+		return err
+	}
+	if err := errors.Join(c.Gate.check(name), c.Notify.Check()); err != nil {
 		return err
 	}
 	return c.checkWorkloads(name)

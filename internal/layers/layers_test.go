@@ -43,9 +43,11 @@ var above = map[string][]string{
 	"internal/candidate":       {"internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},
 	"internal/preflight":       {"internal/bootloader", "internal/fstab", "internal/kmod", "internal/snapshot", "internal/source", "internal/sysfs", "internal/vm", "loader"},
 	"internal/workload":        {"internal/snapshot", "internal/source", "loader"},
-	"internal/config":          {"internal/compare", "internal/snapshot", "internal/workload", "loader"},
+	"internal/gate":            {"internal/baseline", "internal/snapshot"},
+	"internal/notify":          {"internal/baseline"},
+	"internal/config":          {"internal/compare", "internal/gate", "internal/notify", "internal/snapshot", "internal/workload", "loader"},
 	"internal/veristat":        {"internal/snapshot"},
-	"internal/cli":             {"hw", "internal/kmsg", "internal/scrub", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/contract", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/veristat", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
+	"internal/cli":             {"hw", "internal/kmsg", "internal/scrub", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/contract", "internal/gate", "internal/notify", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/veristat", "internal/vm", "internal/watch", "internal/workload", "internal/export", "loader", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
 
@@ -69,7 +71,7 @@ var only = map[string][]string{
 	"github.com/godbus/dbus":         {"internal/contract"},
 	"github.com/moby/sys/mountinfo":  {"internal/contract"},
 	"golang.org/x/net":               {"internal/contract"},
-	"os/exec":                        {"internal/boot", "internal/candidate", "internal/collect", "internal/contract", "internal/kernels", "internal/kmod", "internal/netlab", "internal/thirdparty", "internal/vm", "internal/watch"},
+	"os/exec":                        {"internal/boot", "internal/candidate", "internal/collect", "internal/contract", "internal/gate", "internal/kernels", "internal/kmod", "internal/netlab", "internal/notify", "internal/thirdparty", "internal/vm", "internal/watch"},
 }
 
 type pkg struct {

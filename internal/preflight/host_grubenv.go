@@ -49,17 +49,9 @@ func checkWritable(ctx context.Context, h source.Host, _ Target) ([]snapshot.Fin
 	if st.Loader != bootloader.GRUB {
 		return nil, nil
 	}
-	mounts, err := readMounts(ctx, h.Root)
+	why, m, err := cannotWriteTo(ctx, h.Root, st.Dir)
 	if err != nil {
-		return nil, []snapshot.Gap{gap("where " + st.Dir + " lies: " + err.Error())}
-	}
-	m, found := holding(mounts, st.Dir)
-	if !found {
-		return nil, []snapshot.Gap{gap("where " + st.Dir + " lies: no mount holds it")}
-	}
-	why, err := notForGRUB(ctx, h.Root, m)
-	if err != nil {
-		return nil, []snapshot.Gap{gap("whether GRUB can write to " + m.source + ": " + err.Error())}
+		return nil, []snapshot.Gap{gap(err.Error())}
 	}
 	if why == "" {
 		return nil, nil
@@ -73,6 +65,29 @@ func checkWritable(ctx context.Context, h source.Host, _ Target) ([]snapshot.Fin
 		f.Hint = "take it back: grub-editenv " + f.Subject.ID + " unset next_entry"
 	}
 	return []snapshot.Finding{f}, nil
+}
+
+// GRUBCannotWrite names what keeps GRUB itself from writing to a folder of its own, as
+// "software RAID (md0)"; "" is nothing. The error is that it could not be told.
+func GRUBCannotWrite(ctx context.Context, root *sysfs.Root, dir string) (string, error) {
+	why, _, err := cannotWriteTo(ctx, root, dir)
+	return why, err
+}
+
+func cannotWriteTo(ctx context.Context, root *sysfs.Root, dir string) (string, mount, error) {
+	mounts, err := readMounts(ctx, root)
+	if err != nil {
+		return "", mount{}, fmt.Errorf("where %s lies: %w", dir, err)
+	}
+	m, found := holding(mounts, dir)
+	if !found {
+		return "", m, fmt.Errorf("where %s lies: no mount holds it", dir)
+	}
+	why, err := notForGRUB(ctx, root, m)
+	if err != nil {
+		return "", m, fmt.Errorf("whether GRUB can write to %s: %w", m.source, err)
+	}
+	return why, m, nil
 }
 
 // notForGRUB names what keeps GRUB from writing to a mount: "" is nothing.

@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"lastgood/internal/notify"
+)
+
+func notifyCommand() command {
+	return command{
+		name: "notify", summary: "what is to be told and was not sent yet; send it",
+		long: `Lists the messages that wait in the spool. --flush sends those that are due, an earlier boot's
+first; --now also those that are not. --test sends a message to everybody in the configuration
+and says who got it. --failed UNIT tells that a unit of lastgood's failed.`,
+		example: "lastgood notify --test",
+		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
+			g := gateFlags(f)
+			n := notifyRun{gateRun: g}
+			f.BoolVar(&n.flush, "flush", false, "send what is due")
+			f.BoolVar(&n.now, "now", false, "send also what is not due yet")
+			f.BoolVar(&n.test, "test", false, "send a test message")
+			f.StringVar(&n.failed, "failed", "", "tell that this unit failed")
+			f.DurationVar(&n.within, "within", 5*time.Minute, "bound on the time that sending takes")
+			return n.run
+		},
+	}
+}
+
+type notifyRun struct {
+	*gateRun
+	flush, now, test bool
+	failed           string
+	within           time.Duration
+}
+
+func (n *notifyRun) run(ctx context.Context, s *session, args []string) (int, error) {
+	if err := noArguments(args); err != nil {
+		return exitUsage, err
+	}
+	if err := n.open(ctx, s); err != nil {
+		return exitUsage, err
+	}
+	n.boot.Kernel.Release, _ = s.root.Attr(ctx, releaseFile) // without it the message has none
+	if n.test && len(s.config.Notify.Names()) == 0 {
+		return exitUsage, hinted(errors.New("the configuration names nobody to tell"), "add notify: to %s", s.configPath)
+	}
+	if n.test {
+		if err := n.say(ctx, notify.EventTest, "a test by "+who()); err != nil {
+			return exitUsage, err
+		}
+	}
+	if n.failed != "" && !n.judged() {
+		if err := n.say(ctx, notify.EventFailed, n.failed+" failed; workloads start as without it"); err != nil {
+			return exitUsage, err
+		}
+	}
+	if n.flush || n.test || n.failed != "" || n.now {
+		return n.send(ctx, s)
+	}
+	waiting, err := n.spool.Waiting()
+	for _, w := range waiting {
+		fmt.Fprintln(s.env.Out, w)
+	}
+	if err == nil && len(waiting) == 0 && !s.quiet {
+		fmt.Fprintln(s.env.Out, "nothing waits to be sent")
+	}
+	return exitOK, err
+}
+
+// judged reports whether a verdict of this boot was told already: a unit that fails by its
+// verdict is no fault of lastgood's.
+func (n *notifyRun) judged() bool {
+	st, err := n.keeper.Load()
+	return err == nil && st.Boot.ID == n.boot.ID && st.Verdict != ""
+}
+
+func (n *notifyRun) say(ctx context.Context, event, text string) error {
+	m, err := notify.New(event, text)
+	if err != nil {
+		return err
+	}
+	n.fill(&m)
+	n.gateRun.send(ctx, &m)
+	return nil
+}
+
+func (n *notifyRun) send(ctx context.Context, s *session) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.within)
+	defer cancel()
+	r, err := n.spool.Flush(ctx, n.now || n.test)
+	for _, line := range r.Notes {
+		fmt.Fprintln(s.env.Err, "lastgood:", line)
+	}
+	if err != nil {
+		return exitUsage, err
+	}
+	switch {
+	case r.Busy:
+		fmt.Fprintln(s.env.Out, "another lastgood is sending")
+	case !s.quiet:
+		fmt.Fprintf(s.env.Out, "%d sent, %d wait, %d given up\n", r.Sent, r.Left, r.Dropped)
+	}
+	if n.test && r.Left > 0 {
+		return exitRegressed, nil
+	}
+	return exitOK, nil
+}
