@@ -75,7 +75,7 @@ disk bears the same or it has none, by where it sits`,
 		{Name: "removable", Doc: "yes where its medium can be taken out"},
 		{Name: "driver", Doc: "driver of the controller or bridge that it is reached by"},
 		{Name: "state", Doc: "running or live, offline, blocked …, as the kernel has it"},
-		{Name: "io_errors", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that failed since boot (SCSI); a few when a disk is set up are normal"},
+		{Name: "io_errors", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that failed since boot (SCSI); a few when a disk is set up are normal. Not of ATA disks: each answer about sleep or health is counted as one there"},
 		{Name: "io_timeouts", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that got no answer since boot (SCSI)"},
 		{Name: "location", Noise: snapshot.Evidence, Doc: "controller, port and unit"},
 		{Name: "aliases", Noise: snapshot.Evidence, Doc: "all that it can be known by"},
@@ -139,7 +139,11 @@ func (d *device) readDisk() bool {
 	d.diskIdentity(model)
 	d.number("size_bytes", sectorBytes, "size")
 	d.keep("state", "device", "state")
-	d.number("io_errors", 1, "device", "ioerr_cnt")
+	// The answers of ATA's power and SMART commands come back as sense data, which
+	// the SCSI layer counts as failures: with smartd at work the number grows for ever.
+	if !onATA.MatchString(d.dir) && d.attr("io_errors", "device", "vendor") != "ATA" {
+		d.number("io_errors", 1, "device", "ioerr_cnt")
+	}
 	d.number("io_timeouts", 1, "device", "iotmo_cnt")
 	d.number("logical_block_bytes", 1, "queue", "logical_block_size")
 	d.flag("ro", "ro")
