@@ -219,7 +219,7 @@ func TestStackFaults(t *testing.T) {
 // manyDisks packs a host of n NVMe and SCSI disks with a partition each.
 func manyDisks(b testing.TB, n int) *sysfs.Root {
 	b.Helper()
-	entries := map[string]string{}
+	entries := map[string]string{"/console.log": "[    0.000000] Linux version 6.12\n"}
 	links := map[string]string{}
 	for i := range n {
 		name := fmt.Sprintf("sd%d", i) // a name of a driver of its own
@@ -277,7 +277,7 @@ func BenchmarkManyDisks(b *testing.B) {
 				total := 0
 				for _, src := range Sources() {
 					subjects, err := src.Read(b.Context(), h)
-					if err != nil {
+					if err != nil && !errors.Is(err, source.ErrSkipped) { // what asks the machine itself
 						b.Fatal(src.Name, err)
 					}
 					total += len(subjects)

@@ -79,7 +79,7 @@ disk bears the same or it has none, by where it sits`,
 		{Name: "queue_depth", Unit: snapshot.Count, Doc: "commands that the kernel gives it at a time (SCSI, SATA)"},
 		{Name: "table", Doc: "gpt, dos, or none where it bears no partition table; only where it could be read"},
 		{Name: "table_id", Doc: "GUID of its partition table, or the signature of a DOS one"},
-		{Name: "io_errors", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that failed since boot (SCSI); a few when a disk is set up are normal"},
+		{Name: "io_errors", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that failed since boot (SCSI); a few when a disk is set up are normal. Not of ATA disks: each answer about sleep or health is counted as one there"},
 		{Name: "io_timeouts", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "commands that got no answer since boot (SCSI)"},
 		{Name: "location", Noise: snapshot.Evidence, Doc: "controller, port and unit"},
 		{Name: "aliases", Noise: snapshot.Evidence, Doc: "all that it can be known by"},
@@ -150,7 +150,11 @@ func (d *device) readDisk() bool {
 	d.number("size_bytes", sectorBytes, "size")
 	d.keep("state", "device", "state")
 	d.number("queue_depth", 1, "device", "queue_depth")
-	d.number("io_errors", 1, "device", "ioerr_cnt")
+	// The answers of ATA's power and SMART commands come back as sense data, which
+	// the SCSI layer counts as failures: with smartd at work the number grows for ever.
+	if !onATA.MatchString(d.dir) && d.attr("io_errors", "device", "vendor") != "ATA" {
+		d.number("io_errors", 1, "device", "ioerr_cnt")
+	}
 	d.number("io_timeouts", 1, "device", "iotmo_cnt")
 	d.number("logical_block_bytes", 1, "queue", "logical_block_size")
 	d.flag("ro", "ro")

@@ -1,20 +1,27 @@
 package hw_test
 
 import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	ipmi "github.com/bougou/go-ipmi/pkg/open"
+	"golang.org/x/sys/unix"
 
 	"lastgood/hw"
 	"lastgood/internal/kernels"
@@ -45,59 +52,111 @@ func TestMain(m *testing.M) {
 // shared are folders to remove when all tests are through.
 var shared []string
 
-// guestReading is one reading of the guest's hardware, and how long each source took.
-type guestReading struct {
-	Snapshot *snapshot.Snapshot
-	Took     map[string]time.Duration
+// inside is the guest's side of a test: its script runs there, as the first process.
+type inside struct {
+	ctx     context.Context
+	g       *vm.Guest
+	bridges bool // disks behind USB bridges are asked for their health too
 }
 
-// guest reads the hardware twice. In between it has the management controller log a
-// critical temperature, if there is a controller that takes it.
+// scripts are what guests do, by the name that the payload bears.
+var scripts = map[string]func(*inside) error{}
+
+// script adds one; each test file adds its own.
+func script(name string, f func(*inside) error) string {
+	scripts[name] = f
+	return name
+}
+
+// guest waits for the devices, and runs its script.
 func guest(ctx context.Context, g *vm.Guest) error {
-	want, err := os.ReadFile(filepath.Join(g.Payload, "await"))
-	if err != nil {
-		return err
+	var given [2]string
+	for i, name := range []string{"script", "await"} {
+		b, err := os.ReadFile(filepath.Join(g.Payload, name))
+		if err != nil {
+			return err
+		}
+		given[i] = string(b)
 	}
-	if err := await(ctx, strings.Fields(string(want))); err != nil {
-		return err
+	run := scripts[given[0]]
+	if run == nil {
+		return fmt.Errorf("there is no script %q", given[0])
 	}
-	if err := sendReading(ctx, g); err != nil {
-		return err
+	in := &inside{ctx: ctx, g: g}
+	for _, pattern := range strings.Fields(given[1]) {
+		if err := in.until(pattern+" is there", func() bool { return len(glob(pattern)) > 0 }); err != nil {
+			return err
+		}
 	}
-	if err := addSEL(ctx); err != nil {
-		// A controller that gives no answer cannot log either: the second reading says so.
-		fmt.Fprintln(os.Stderr, "add SEL entry:", err)
-	}
-	return sendReading(ctx, g)
+	return run(in)
 }
 
-// await waits until the drivers have found what they are to find.
-func await(ctx context.Context, paths []string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+func glob(pattern string) []string {
+	found, _ := filepath.Glob(pattern) // an error is of the pattern, which then matches nothing
+	return found
+}
+
+// guestPatience bounds each wait inside a guest.
+const guestPatience = 40 * time.Second
+
+// until waits until something is so.
+func (in *inside) until(what string, so func() bool) error {
+	ctx, cancel := context.WithTimeout(in.ctx, guestPatience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for len(paths) > 0 {
-		if found, _ := filepath.Glob(paths[0]); len(found) > 0 {
-			paths = paths[1:]
-			continue
-		}
+	for !so() {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s did not appear", paths[0])
+			return fmt.Errorf("waited in vain: %s", what)
 		case <-tick.C:
 		}
 	}
 	return nil
 }
 
-func sendReading(ctx context.Context, g *vm.Guest) error {
-	host := source.Host{Root: sysfs.Live(), Now: time.Now, Log: slog.New(slog.DiscardHandler)}
-	r := guestReading{Snapshot: &snapshot.Snapshot{Schema: snapshot.Schema, Identity: snapshot.Identity{MachineID: "m"}}, Took: map[string]time.Duration{}}
+// load loads a module that was brought along for later, with parameters.
+func (in *inside) load(name, params string) error {
+	f, err := os.Open(filepath.Join(in.g.Payload, "later", name+".ko"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), params, 0); err != nil {
+		return fmt.Errorf("load %s: %w", name, err)
+	}
+	return nil
+}
+
+// ask has the host give QEMU a command of its monitor protocol. What came of it is
+// for the guest to see.
+func (in *inside) ask(command string, arguments map[string]any) error {
+	b, err := json.Marshal(map[string]any{"execute": command, "arguments": arguments})
+	if err != nil {
+		return err
+	}
+	return in.g.Send(vm.FrameProgress, b)
+}
+
+// guestReading is one reading of the guest's hardware, and how long it took: all, and
+// each source.
+type guestReading struct {
+	Name     string
+	Snapshot *snapshot.Snapshot
+	Whole    time.Duration
+	Took     map[string]time.Duration
+}
+
+// read reads the hardware and sends the reading home.
+func (in *inside) read(name string) error {
+	host := source.Host{Root: sysfs.Live(), Now: time.Now, Log: slog.New(slog.DiscardHandler), Bridges: in.bridges}
+	r := guestReading{Name: name, Snapshot: &snapshot.Snapshot{Schema: snapshot.Schema, Identity: snapshot.Identity{MachineID: "m"}}, Took: map[string]time.Duration{}}
+	r.Snapshot.Identity.Kernel.Release = in.g.Facts.Release
+	begun := time.Now()
 	for _, src := range hw.Sources() {
-		begun := time.Now()
-		subjects, err := src.Read(ctx, host)
-		r.Took[src.Name] = time.Since(begun)
+		since := time.Now()
+		subjects, err := src.Read(in.ctx, host)
+		r.Took[src.Name] = time.Since(since)
 		s := snapshot.Subject{Kind: snapshot.SourceKind, ID: src.Name, Outcome: snapshot.Measured}
 		var kinds []string
 		for _, k := range src.Kinds {
@@ -109,14 +168,17 @@ func sendReading(ctx context.Context, g *vm.Guest) error {
 		}
 		r.Snapshot.Subjects = append(append(r.Snapshot.Subjects, subjects...), s)
 	}
+	r.Whole = time.Since(begun)
 	if err := r.Snapshot.Sort(); err != nil {
 		return err
 	}
-	b, err := json.Marshal(r)
-	if err != nil {
+	// Each byte of the answer is emulated, so it is packed.
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if err := errors.Join(json.NewEncoder(w).Encode(r), w.Close()); err != nil {
 		return err
 	}
-	return g.Send(vm.FrameResult, b)
+	return in.g.Send(vm.FrameResult, b.Bytes())
 }
 
 // addSEL has the controller log that sensor 0x30, a temperature, rose above its upper
@@ -170,10 +232,16 @@ var guestInit = sync.OnceValues(func() (string, error) {
 	return name, nil
 })
 
+// fetched are the kernels of this run by their series.
+var fetched = map[string]kernels.Kernel{}
+
 // guestKernel fetches Debian's newest kernel of a series, with all its modules: the
 // flavour for clouds has neither megaraid_sas nor ipmi_si.
 func guestKernel(t *testing.T, series string) kernels.Kernel {
 	t.Helper()
+	if k, ok := fetched[series]; ok {
+		return k
+	}
 	state := *vmState
 	if state == "" {
 		dir, err := os.MkdirTemp("", "lastgood-hw-kernels-")
@@ -215,44 +283,80 @@ func guestKernel(t *testing.T, series string) kernels.Kernel {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fetched[series] = k
 	return k
 }
 
-// boot runs the guest on a machine with these devices and returns its two readings.
-func boot(t *testing.T, k kernels.Kernel, devices, modules, await []string) []guestReading {
+// machine is what a guest runs on and finds there.
+type machine struct {
+	script  string
+	devices []string // QEMU's options
+	modules []string // loaded before all else, in this order
+	later   []string // brought along for the script to load
+	args    []string // of the kernel's command line
+	await   []string // patterns of paths that there must be before the script begins
+}
+
+// boot runs a guest to its end and returns its readings by name.
+func boot(t *testing.T, k kernels.Kernel, m machine) map[string]*guestReading {
 	t.Helper()
 	init, err := guestInit()
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := kmod.Open(t.Context(), k.Modules)
+	tree, err := kmod.List(t.Context(), k.Modules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	load, missing, err := tree.Resolve(modules...)
+	load, missing, err := tree.Resolve(append(slices.Clone(m.modules), m.later...)...)
 	if err != nil || len(missing) > 0 {
-		t.Fatalf("modules %v: missing %v, %v", modules, missing, err)
+		t.Fatalf("modules: missing %v, %v", missing, err)
 	}
-	m := vm.New()
-	m.Accel, m.Devices = vm.TCG, devices
-	r, err := m.Run(t.Context(), vm.Job{Kernel: k.Image, Image: vm.Image{Init: init, Modules: load, Payload: []vm.File{{Path: "await", Mode: 0o444, Data: []byte(strings.Join(await, "\n"))}}}})
+	load = slices.DeleteFunc(load, func(l kmod.Module) bool { return slices.Contains(m.later, l.Name) })
+	files := []vm.File{{Path: "script", Mode: 0o444, Data: []byte(m.script)}, {Path: "await", Mode: 0o444, Data: []byte(strings.Join(m.await, "\n"))}}
+	for _, name := range m.later {
+		b, err := kmod.Read(tree.File(name))
+		if err != nil {
+			t.Fatalf("module %s: %v", name, err)
+		}
+		files = append(files, vm.File{Path: "later/" + name + ".ko", Mode: 0o444, Data: b})
+	}
+	monitor := newMonitor(t)
+	v := vm.New()
+	v.Accel, v.Devices, v.Timeout = vm.TCG, append(monitor.options(), m.devices...), 3*time.Minute
+	r, err := v.Run(t.Context(), vm.Job{Kernel: k.Image, Image: vm.Image{Init: init, Modules: load, Payload: files}, Args: m.args, Progress: monitor.pass})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Outcome != vm.Done || len(r.Results) != 2 {
+	if r.Outcome != vm.Done {
 		t.Fatalf("%s: %s, %d results\n%s", r.Outcome, r.Why, len(r.Results), r.Console)
 	}
 	if len(r.Facts.ModuleErrors) > 0 {
 		t.Errorf("modules: %v", r.Facts.ModuleErrors)
 	}
 	t.Logf("%s: boot %v, whole %v", r.Facts.Release, r.BootTime.Round(time.Millisecond), r.Took.Round(time.Millisecond))
-	var out []guestReading
+	out := map[string]*guestReading{}
 	for _, b := range r.Results {
 		var g guestReading
-		if err := json.Unmarshal(b, &g); err != nil {
+		z, err := gzip.NewReader(bytes.NewReader(b))
+		if err == nil {
+			err = json.NewDecoder(z).Decode(&g)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, g)
+		out[g.Name] = &g
+		t.Logf("%s: %d subjects in %v: %v", g.Name, len(g.Snapshot.Subjects), g.Whole.Round(time.Millisecond), g.slowest(6))
 	}
 	return out
+}
+
+// slowest tells which sources took longest.
+func (r *guestReading) slowest(n int) string {
+	names := slices.SortedFunc(maps.Keys(r.Took), func(a, b string) int { return cmp.Compare(r.Took[b], r.Took[a]) })
+	var out []string
+	for _, name := range names[:min(n, len(names))] {
+		out = append(out, name+" "+r.Took[name].Round(100*time.Microsecond).String())
+	}
+	return strings.Join(out, ", ")
 }

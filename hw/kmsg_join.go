@@ -31,6 +31,7 @@ var (
 	usbFound  = regexp.MustCompile(`^usb ([0-9]+-[0-9.]+): New USB device found, idVendor=([0-9a-f]{4}), idProduct=([0-9a-f]{4})`)
 	scsiOfUSB = regexp.MustCompile(`^scsi host([0-9]+): (?:usb-storage ([0-9]+-[0-9.]+):[0-9.]+|(uas))$`)
 	usbLeft   = regexp.MustCompile(`^usb ([0-9]+-[0-9.]+): USB disconnect`)
+	nvmeFound = regexp.MustCompile(`^nvme (nvme[0-9]+): pci function ([0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$`)
 	diskNamed = regexp.MustCompile(`^sd ([0-9]+):[0-9]+:[0-9]+:[0-9]+: \[(sd[a-z]+)\] `)
 )
 
@@ -42,6 +43,7 @@ type joiner struct {
 	host  source.Host
 	ids   map[string]string // USB name → ids that it came with
 	hosts map[string]string // SCSI host → USB name, "uas" where the log does not tell
+	nvmes map[string]string // NVMe controller → PCI function that it came with
 	left  map[string]bool   // USB names that went away, at any time
 	disks map[string]string // sdX → SCSI host
 	found map[string]subjectOf
@@ -49,7 +51,7 @@ type joiner struct {
 }
 
 func newJoiner(ctx context.Context, h source.Host, records []kmsg.Record) *joiner {
-	j := &joiner{ctx: ctx, host: h, ids: map[string]string{}, hosts: map[string]string{}, left: map[string]bool{}, disks: map[string]string{}, found: map[string]subjectOf{}}
+	j := &joiner{ctx: ctx, host: h, ids: map[string]string{}, hosts: map[string]string{}, nvmes: map[string]string{}, left: map[string]bool{}, disks: map[string]string{}, found: map[string]subjectOf{}}
 	for i := range records {
 		if m := usbLeft.FindStringSubmatch(records[i].Text); m != nil && !records[i].Foreign {
 			j.left[m[1]] = true
@@ -64,6 +66,8 @@ func (j *joiner) follow(r *kmsg.Record) {
 		j.ids[m[1]] = m[2] + ":" + m[3]
 	} else if m := scsiOfUSB.FindStringSubmatch(r.Text); m != nil {
 		j.hosts[m[1]] = m[2] + m[3]
+	} else if m := nvmeFound.FindStringSubmatch(r.Text); m != nil {
+		j.nvmes[m[1]] = m[2]
 	} else if m := diskNamed.FindStringSubmatch(r.Text); m != nil && j.disks[m[2]] != m[1] {
 		j.disks[m[2]] = m[1]
 	} else {
@@ -118,7 +122,7 @@ func (j *joiner) resolve(name string) subjectOf {
 	bus, rest, _ := strings.Cut(name, ":")
 	switch bus {
 	case "pci":
-		return j.at(pciKind, bus, rest, "/sys/bus/pci/devices")
+		return j.function(rest, rest)
 	case "usb":
 		return j.usb(rest)
 	case "port":
@@ -132,18 +136,21 @@ func (j *joiner) resolve(name string) subjectOf {
 		}
 		return j.or(j.disk(rest), "block")
 	case "nvme":
-		return j.at("", bus, rest, "/sys/class/nvme")
+		if pci := j.nvmes[rest]; pci != "" {
+			return j.function(rest, pci)
+		}
+		return j.at(bus, rest, "/sys/class/nvme")
 	case "ata":
 		if dir := classLink(j.ctx, j.host.Root, "/sys/class/ata_port", rest); dir != "" {
 			return j.place("", rest, path.Dir(path.Dir(dir))) // …/ata6/ata_port/ata6
 		}
 		return j.or(subjectOf{}, "ata")
 	case "net":
-		return j.at("", bus, rest, "/sys/class/net")
+		return j.at(bus, rest, "/sys/class/net")
 	case "thermal":
-		return j.at("", bus, rest, "/sys/class/thermal")
+		return j.at(bus, rest, "/sys/class/thermal")
 	case "md":
-		return subjectOf{id: rest, label: rest}
+		return j.array(rest)
 	}
 	return j.number(name)
 }
@@ -156,16 +163,17 @@ func (j *joiner) or(s subjectOf, bus string) subjectOf {
 	return s
 }
 
-// at is the device that a link leads to. Where kind is "", the message hangs on the USB
-// device or PCI function above.
-func (j *joiner) at(kind, bus, name, folder string) subjectOf {
+// at is the device that a link leads to. The message hangs on the USB device or PCI
+// function above.
+func (j *joiner) at(bus, name, folder string) subjectOf {
 	dir := classLink(j.ctx, j.host.Root, folder, name)
 	if dir == "" {
 		return j.or(subjectOf{}, bus)
 	}
-	return j.place(kind, name, dir)
+	return j.place("", name, dir)
 }
 
+// place is the device of a folder. Where kind is "" the message hangs on what is above.
 func (j *joiner) place(kind, name, dir string) subjectOf {
 	d := &device{ctx: j.ctx, root: j.host.Root.OneDevice(), name: name, dir: dir}
 	place, err := d.locate(dir)
@@ -279,35 +287,6 @@ func (j *joiner) scsi(name, host string) subjectOf {
 	default:
 		return j.usb(usb)
 	}
-}
-
-// lostUAS is the device of a UAS host that is gone; the log never says whose it was. It
-// was one of those that left and that no host of usb-storage came from: where that
-// leaves one, it is known, and where all of them hung on one controller, that is.
-func (j *joiner) lostUAS() subjectOf {
-	claimed := map[string]bool{}
-	for _, usb := range j.hosts {
-		claimed[usb] = true
-	}
-	var all []subjectOf
-	keys := map[string]bool{}
-	for name := range j.left {
-		if !claimed[name] {
-			s := j.usb(name)
-			bus, _, _ := strings.Cut(name, "-")
-			all = append(all, s)
-			keys[j.usb(bus).key] = true
-		}
-	}
-	if len(all) == 1 {
-		return all[0]
-	}
-	s := j.or(subjectOf{}, "scsi")
-	if len(keys) == 1 {
-		for s.key = range keys {
-		}
-	}
-	return s
 }
 
 // disk is a whole disk of today by its name.

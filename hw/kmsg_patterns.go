@@ -138,6 +138,8 @@ var patterns = []pattern{
 		"mce: [Hardware Error]: CPU *: Machine Check Exception: ", "{*}[Hardware Error]: event severity: fatal", "{*}[Hardware Error]: event severity: recoverable"}},
 	{"hardware-error", warn, "the processor or the firmware reported a hardware error", []string{
 		"mce: [Hardware Error]: Machine check events logged", "{*}[Hardware Error]: event severity: corrected"}},
+	{"aer-nonfatal", warn, "a PCIe transfer was lost, and the link held", []string{
+		"*: PCIe Bus Error: severity=Uncorrect* (Non-Fatal)", "pcieport *: AER: Uncorrect* (Non-Fatal)", "pcieport *: AER: Multiple Uncorrect* (Non-Fatal)"}},
 	{"aer-uncorrected", crit, "PCIe transfers failed", []string{
 		"*: PCIe Bus Error: severity=Uncorrect", "pcieport *: AER: Uncorrect", "pcieport *: AER: Multiple Uncorrect"}},
 	{"aer-corrected", info, "errors of PCIe transfers were corrected", []string{

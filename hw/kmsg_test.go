@@ -78,6 +78,7 @@ func TestDeviceName(t *testing.T) {
 		{"XFS (sdb1): Metadata corruption detected", "", "block:sdb"},
 		{"ata1.00: failed command: READ", "", "ata:ata1"},
 		{"NETDEV WATCHDOG: eth0 (e1000e): transmit queue 0 timed out", "", "net:eth0"},
+		{"nvme nvme0: pci function 0000:05:00.0", "", "nvme:nvme0"},
 		{"md/raid1:md0: Disk failure on sda1, disabling device.", "", "md:md0"},
 		{"Buffer I/O error", "b8:0", "b8:0"},
 		{"something else", "", ""},
@@ -107,6 +108,7 @@ func logHost(log string) *sysfstest.FS {
 		Links: map[string]string{
 			"/sys/bus/usb/devices/usb1": a + "/usb1", "/sys/bus/usb/devices/usb2": a + "/usb2",
 			a + "/usb2/2-0:1.0/usb2-port2/peer": "../../../usb1/1-0:1.0/usb1-port6",
+			"/sys/class/pci_bus/0000:05":        "/sys/devices/pci0000:00/0000:00:05.0/pci_bus/0000:05",
 			"/sys/bus/pci/devices/0000:00:14.0": a, "/sys/block/sda": disk + "/block/sda", disk + "/block/sda/device": "../../../0:0:0:0",
 			"/sys/bus/scsi/devices/0:0:0:0": disk, "/sys/class/ata_port/ata1": "/sys/devices/pci0000:00/0000:00:1f.2/ata1/ata_port/ata1",
 		},
@@ -138,6 +140,8 @@ func TestMessagesAreJoined(t *testing.T) {
 		"[    6.000000] ata1.00: failed command: READ DMA",
 		"[    7.000000] xhci_hcd 0000:00:14.0: HC died; cleaning up",
 		"[    8.000000] e1000e 0000:09:00.0 eth7: NIC Link is Down",
+		"[    9.000000] nvme nvme7: pci function 0000:05:00.0",
+		"[    9.100000] nvme nvme7: I/O 1 QID 2 timeout, aborting",
 		"not the kernel's: HC died; cleaning up",
 	}, "\n")
 	type told struct {
@@ -161,6 +165,7 @@ func TestMessagesAreJoined(t *testing.T) {
 		{"ata-failed-command@pci0000:00/1f.2/port1", "hw.pci/pci0000:00/1f.2", 1},
 		{"xhci-died@pci0000:00/14.0", "hw.xhci/pci0000:00/14.0", 1},
 		{"nic-link-down@gone-pci", "", 1},
+		{"nvme-timeout@pci0000:00/05.0/00.0", "hw.pci/pci0000:00/05.0/00.0", 1}, // taken out by now
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("messages (-want +got):\n%s", d)

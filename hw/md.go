@@ -37,7 +37,7 @@ var mdArray = snapshot.Kind{
 	Rules: append([]snapshot.Rule{
 		{Code: "md-missing", On: snapshot.OnMissing, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
 			Message: "array {name} is gone", Hint: "look for its members with `mdadm --examine --scan`, and for its driver ({attr:level})"},
-		{Code: "md-degraded", On: snapshot.OnWorse, Attr: "degraded", Topic: "members", Severity: snapshot.Critical, Class: snapshot.ClassHardware,
+		{Code: "md-degraded", On: snapshot.OnWorse, Attr: "degraded", Topic: "members", Cause: true, Severity: snapshot.Critical, Class: snapshot.ClassHardware,
 			Message: "array {name} lacks {new} members, lacked {old}", Hint: "mdadm --detail /dev/{attr:name}"},
 		{Code: "md-member-failed", On: snapshot.OnWorse, Attr: "failed", Topic: "members", Severity: snapshot.Warning, Class: snapshot.ClassHardware,
 			Message: "{new} members of array {name} failed, were {old}"},
@@ -122,17 +122,18 @@ func (s *stack) mdMembers(d *device) []string {
 }
 
 // mdUUID is what the kernel says (md/uuid, not on every kernel), or else the
-// superblock of a member. An array without superblocks has none.
+// superblock of a member. An array without superblocks of md's own has none: to such a
+// one the kernel gives another at each start (set_array_info of drivers/md/md.c).
 func (s *stack) mdUUID(d *device, members []string) (string, error) {
+	if v := d.Text("metadata"); v == "none" || strings.HasPrefix(v, "external") {
+		return "", nil
+	}
 	text, err := d.root.Attr(d.ctx, d.dir, "md", "uuid")
 	if id := textUUID(text); id != "" {
 		return id, nil
 	}
 	if sysfs.Absent(err) {
 		err = nil
-	}
-	if v := d.Text("metadata"); v == "none" || strings.HasPrefix(v, "external") {
-		return "", nil
 	}
 	for _, m := range members {
 		below := s.devs[m]

@@ -96,9 +96,9 @@ func pciHealthRules() []snapshot.Rule {
 	rules := []snapshot.Rule{
 		{Code: "pci-slot-slower", On: snapshot.OnWorse, Attr: "slot_speed_bits", Unless: []string{"ids"}, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
 			Message: "the slot of {name} can do {new} a lane, could do {old}", Hint: "look at the speed of the slot in the firmware's setup"},
-		{Code: "pci-errors", On: snapshot.OnBecomes, Attr: "aer_fatal", From: []string{"0"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware, Symptom: true,
+		{Code: "pci-errors", On: snapshot.OnBecomes, Attr: "aer_fatal", From: []string{"0"}, Severity: snapshot.Critical, Class: snapshot.ClassHardware, Cause: true, Symptom: true,
 			Topic: "aer", Message: "{name} had {new} fatal PCIe errors since boot", Hint: "reseat the card; see aer_dev_fatal and the kernel's log"},
-		{Code: "pci-errors", On: snapshot.OnBecomes, Attr: "aer_nonfatal", From: []string{"0"}, Severity: snapshot.Warning, Class: snapshot.ClassHardware, Symptom: true,
+		{Code: "pci-errors", On: snapshot.OnBecomes, Attr: "aer_nonfatal", From: []string{"0"}, Severity: snapshot.Warning, Class: snapshot.ClassHardware, Cause: true, Symptom: true,
 			Topic: "aer", Message: "{name} had {new} PCIe errors since boot that lost a transfer", Hint: "reseat the card; see aer_dev_nonfatal and the kernel's log"},
 		{Code: "pci-errors-corrected", On: snapshot.OnGrowth, Attr: "aer_correctable_per_hour", Ratio: 100, Floor: 90, Severity: snapshot.Warning, Class: snapshot.ClassHardware,
 			Topic: "aer", Message: "{name} has {new} corrected PCIe errors an hour or more, had {old}", Hint: "reseat the card; see aer_dev_correctable"},

@@ -156,7 +156,12 @@ func ataCommand(proto, flags, feature, count, lbaMid, lbaHigh, command byte) []b
 	return []byte{passThrough16, proto, flags, 0, feature, 0, count, 0, 0, 0, lbaMid, 0, lbaHigh, 0, command, 0}
 }
 
-const checkPowerMode = 0xe5
+const (
+	checkPowerMode = 0xe5
+	unknownCommand = 0x20 // additional sense code: invalid command operation code
+)
+
+var errNoATA = errors.New("the disk, or the bridge before it, says that it passes no ATA commands on")
 
 // power says what a disk answered when asked whether its platters turn.
 type power int
@@ -172,6 +177,9 @@ func ataPower(dev commander) (power, error) {
 	r, err := dev.command(ataCommand(protoNoData, checkCond, 0, 0, 0, 0, checkPowerMode), nil)
 	if err != nil {
 		return powerUnknown, err
+	}
+	if key, asc, _, ok := senseCodes(r.sense); r.status == statusCheck && ok && key == illegalRequest && asc == unknownCommand {
+		return powerUnknown, errNoATA
 	}
 	regs, ok := ataReturn(r.sense)
 	if !ok || regs.status&1 != 0 {

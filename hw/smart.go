@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -95,6 +96,7 @@ var (
 	errSMARTOff  = errors.New("the disk says that its SMART is turned off")
 	errNoLogs    = errors.New("the disk says that it has no log pages of its health")
 	errNoCommand = errors.New("a disk of this type takes no commands")
+	errVolume    = errors.New("a volume of a RAID controller keeps no log of its health: its controller tells")
 )
 
 // readSMART asks every disk, each NVMe controller once.
@@ -170,6 +172,8 @@ func (d *device) askHealth(ctx context.Context, ask asker, controller string, s 
 		}
 	case !strings.HasPrefix(d.name, "sd"):
 		err = errNoCommand
+	case d.raidVolume():
+		err = errVolume // the SCSI layer counts a question that it refuses as a failure
 	case d.suspended():
 		err = errAsleep
 	case d.realtekNVMe():
@@ -184,7 +188,7 @@ func (d *device) askHealth(ctx context.Context, ask asker, controller string, s 
 		facts.keep(s)
 	case errors.Is(err, errAsleep):
 		s.Outcome, s.Reason = snapshot.Skipped, err.Error()
-	case errors.Is(err, errNoSMART), errors.Is(err, errSMARTOff), errors.Is(err, errNoLogs), errors.Is(err, errNoCommand):
+	case errors.Is(err, errNoSMART), errors.Is(err, errSMARTOff), errors.Is(err, errNoLogs), errors.Is(err, errNoCommand), errors.Is(err, errNoATA), errors.Is(err, errVolume):
 		s.Outcome, s.Reason = snapshot.Unsupported, err.Error()
 	default:
 		s.Outcome, s.Reason = snapshot.Inconclusive, err.Error()
@@ -197,6 +201,21 @@ func (d *device) askHealth(ctx context.Context, ask asker, controller string, s 
 func (d *device) speaksATA() bool {
 	vendor, err := d.root.Attr(d.ctx, d.dir, "device", "vendor")
 	return (err == nil && vendor == "ATA") || onUSB(d.dir)
+}
+
+// raidChannel is the first SCSI channel that megaraid_sas puts volumes on, and not disks
+// (MEGASAS_MAX_PD_CHANNELS of its megaraid_sas.h).
+const raidChannel = 2
+
+var scsiUnit = regexp.MustCompile(`/[0-9]+:([0-9]+):[0-9]+:[0-9]+/`)
+
+func (d *device) raidVolume() bool {
+	m := scsiUnit.FindStringSubmatch(d.dir)
+	if m == nil || d.Text("driver") != "megaraid_sas" {
+		return false
+	}
+	channel, err := strconv.Atoi(m[1])
+	return err == nil && channel >= raidChannel
 }
 
 // realtekBridge are USB ids of Realtek's NVMe bridges that pass a health log page on.

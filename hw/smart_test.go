@@ -161,7 +161,7 @@ func TestATAHealth(t *testing.T) {
 		{"turned off", &fakeDisk{power: 0xff, identity: identity(true, false)}, nil, errSMARTOff},
 		{"a broken page", &fakeDisk{power: 0xff, identity: identity(true, true), data: make([]byte, 100)}, nil, errCommand},
 		{"a wrong sum", &fakeDisk{power: 0xff, identity: identity(true, true), data: append([]byte{1}, make([]byte, 511)...)}, nil, errPage},
-		{"a bridge that passes nothing on", &fakeDisk{silent: true}, nil, errCommand},
+		{"a bridge that passes nothing on", &fakeDisk{silent: true}, nil, errNoATA},
 	}
 	for _, c := range cases {
 		got, err := ataHealth(c.disk)
@@ -239,19 +239,20 @@ func (f fakeAsker) scsi(ctx context.Context, d *device, ask func(commander) (*sm
 	return ask(dev)
 }
 
-func recorded(t testing.TB, name string) source.Host {
+func recorded(t testing.TB, name string, links map[string]string) source.Host {
 	t.Helper()
 	under, err := sysfs.OpenTreeFS("../testdata/hosts/" + name + ".tar.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
 	vendor := map[string]string{"/sys/devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda/device/vendor": "ATA     \n"} // not asked for when it was recorded
-	return source.Host{Root: sysfs.WithPatience(&sysfstest.FS{Under: under, Files: vendor}, time.Hour)}
+	return source.Host{Root: sysfs.WithPatience(&sysfstest.FS{Under: under, Files: vendor, Links: links}, time.Hour)}
 }
 
 // Every disk answers for itself: one that hangs or refuses costs no other.
 func TestReadSMART(t *testing.T) {
-	host := recorded(t, "full61")
+	const raid = "/sys/devices/pci0000:00/0000:00:03.0/0000:02:00.0/driver"
+	host := recorded(t, "full61", map[string]string{raid: "../../../../bus/pci/drivers/mpt3sas"}) // with it they are disks, and not volumes
 	ask := fakeAsker{page: nvmePage(), hang: map[string]bool{"sdc": true}, disks: map[string]commander{
 		"sda": &fakeDisk{power: 0xff, identity: identity(true, true), data: goodATA, mid: smartKeyMid},
 		"sdb": &fakeDisk{sense: make([]byte, 18), illegal: true},
@@ -276,8 +277,15 @@ func TestReadSMART(t *testing.T) {
 	if d := cmp.Diff(want, outcomes()); d != "" {
 		t.Errorf("USB bridges are not asked (-want +got):\n%s", d)
 	}
+	volumes := host
+	host = recorded(t, "full61", nil)
+	want["sdc"] = snapshot.Unsupported
+	if d := cmp.Diff(want, outcomes()); d != "" {
+		t.Errorf("volumes of a RAID controller are not asked (-want +got):\n%s", d)
+	}
+	host, want["sdc"] = volumes, snapshot.Inconclusive
 	host.Bridges = true
-	want["sdd"], want["sde"] = snapshot.Inconclusive, snapshot.Skipped
+	want["sdd"], want["sde"] = snapshot.Unsupported, snapshot.Skipped
 	if d := cmp.Diff(want, outcomes()); d != "" {
 		t.Errorf("USB bridges are asked (-want +got):\n%s", d)
 	}

@@ -16,7 +16,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"lastgood/internal/kernels"
+	"lastgood/internal/kmod"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
@@ -24,13 +27,16 @@ import (
 
 // guestRun is what a boot of a VM with a state folder is asked to do.
 type guestRun struct {
-	Commands [][]string // run one after the other, in the guest's first process
-	Agent    []string   // files of the payload that are the agent's objects
+	Commands [][]string     // run one after the other, in the guest's first process
+	Agent    []string       // files of the payload that are the agent's objects
+	Budget   string         // of each command
+	Await    map[string]int // patterns of paths, and how many of each there must be before
 }
 
 // guestRan is what it answers.
 type guestRan struct {
 	Status []int
+	Took   []string // of each command
 	Out    []string
 	State  []byte // the state folder, as tar
 }
@@ -60,16 +66,29 @@ func rebootGuest(ctx context.Context, g *vm.Guest) error {
 	if err == nil {
 		err = os.WriteFile("/agent.yaml", []byte("workloads:\n  - name: agent\n    objects: [/agent/*.o]\n"), 0o444)
 	}
+	for pattern, n := range do.Await {
+		if err == nil {
+			err = awaitPaths(ctx, pattern, n)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	var ran guestRan
 	for _, args := range do.Commands {
+		if args[0] == removeCommand {
+			if err := removeDevice(ctx, args[1]); err != nil {
+				return err
+			}
+			continue
+		}
 		var out bytes.Buffer
 		env := OS()
 		env.In, env.Out, env.Err = strings.NewReader(""), &out, os.Stderr
-		args = append([]string{args[0], "--state-dir", "/state", "--config", "/agent.yaml", "--budget", "120s"}, args[1:]...)
+		args = append([]string{args[0], "--state-dir", "/state", "--config", "/agent.yaml", "--budget", do.Budget}, args[1:]...)
+		begun := time.Now()
 		ran.Status = append(ran.Status, Main(args, env))
+		ran.Took = append(ran.Took, time.Since(begun).Round(time.Millisecond).String())
 		ran.Out = append(ran.Out, out.String())
 	}
 	if ran.State, err = tarOf("/state"); err != nil {
@@ -153,13 +172,9 @@ var guestInit = sync.OnceValues(func() (string, error) {
 	return name, nil
 })
 
-// bootWith boots a real kernel with a state folder and runs commands in it.
+// bootWith boots a real kernel on a bare machine with a state folder and runs commands in it.
 func bootWith(t *testing.T, p *preflighter, release string, state []byte, agent []string, commands ...[]string) guestRan {
 	t.Helper()
-	init, err := guestInit()
-	if err != nil {
-		t.Fatal(err)
-	}
 	named, err := p.find.named(t.Context(), release)
 	if err != nil || len(named) != 1 {
 		t.Fatalf("%d kernels %s, %v", len(named), release, err)
@@ -168,14 +183,27 @@ func bootWith(t *testing.T, p *preflighter, release string, state []byte, agent 
 	if err != nil {
 		t.Fatal(err)
 	}
-	do := guestRun{Commands: commands}
+	return bootOn(t, *p.lab.Machine, k, nil, state, guestRun{Commands: commands, Agent: agent, Budget: "120s"})
+}
+
+// bootOn boots a kernel with modules on a machine. The agent's objects are paths here,
+// and names of the payload there.
+func bootOn(t *testing.T, machine vm.Machine, k kernels.Kernel, modules []kmod.Module, state []byte, do guestRun) guestRan {
+	t.Helper()
+	init, err := guestInit()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var payload []vm.File
-	for _, path := range agent {
+	for i, path := range do.Agent {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		do.Agent = append(do.Agent, filepath.Base(path))
+		if i == 0 {
+			do.Agent = slices.Clone(do.Agent)
+		}
+		do.Agent[i] = filepath.Base(path)
 		payload = append(payload, vm.File{Path: filepath.Base(path), Mode: 0o444, Data: b})
 	}
 	if state != nil {
@@ -186,15 +214,15 @@ func bootWith(t *testing.T, p *preflighter, release string, state []byte, agent 
 		t.Fatal(err)
 	}
 	payload = append(payload, vm.File{Path: "run.json", Mode: 0o444, Data: b})
-	machine := *p.lab.Machine
 	machine.Timeout = thoroughTimeout
-	r, err := machine.Run(t.Context(), vm.Job{Kernel: k.Image, Arch: k.Arch, Image: vm.Image{Init: init, Payload: payload}})
+	r, err := machine.Run(t.Context(), vm.Job{Kernel: k.Image, Arch: k.Arch, Image: vm.Image{Init: init, Payload: payload, Modules: modules}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Outcome != vm.Done || len(r.Results) != 1 || r.Facts.Release != release {
-		t.Fatalf("%s: %s: %s\n%s", release, r.Outcome, r.Why, r.Console)
+	if r.Outcome != vm.Done || len(r.Results) != 1 || r.Facts.Release != k.Release || len(r.Facts.ModuleErrors) > 0 {
+		t.Fatalf("%s: %s: %s %v\n%s", k.Release, r.Outcome, r.Why, r.Facts, r.Console)
 	}
+	t.Logf("%s: boot %v, whole %v", k.Release, r.BootTime.Round(time.Millisecond), r.Took.Round(time.Millisecond))
 	var ran guestRan
 	if err := json.Unmarshal(r.Results[0], &ran); err != nil {
 		t.Fatal(err)
