@@ -91,7 +91,12 @@ func (g namedGuard) Blocked() map[string]string {
 	blocked := g.Guard.Blocked()
 	for _, name := range g.named {
 		group, _, _ := strings.Cut(name, "/") // one case of a family is named with it
-		delete(blocked, group)
+		for b := range blocked {
+			// A large object is several groups: NAME (1 of 3).
+			if b == group || strings.HasPrefix(b, name+" (") {
+				delete(blocked, b)
+			}
+		}
 	}
 	if len(g.named) > 0 {
 		delete(blocked, collect.AnyGroup)
