@@ -88,8 +88,12 @@ type namedGuard struct {
 }
 
 func (g namedGuard) Blocked() map[string]string {
-	blocked := g.Guard.Blocked()
-	for _, name := range g.named {
+	return freed(g.Guard.Blocked(), g.named)
+}
+
+// freed takes out of the blocked groups what a person names.
+func freed(blocked map[string]string, named []string) map[string]string {
+	for _, name := range named {
 		group, _, _ := strings.Cut(name, "/") // one case of a family is named with it
 		for b := range blocked {
 			// A large object is several groups: NAME (1 of 3).
@@ -98,7 +102,7 @@ func (g namedGuard) Blocked() map[string]string {
 			}
 		}
 	}
-	if len(g.named) > 0 {
+	if len(named) > 0 {
 		delete(blocked, collect.AnyGroup)
 	}
 	return blocked
