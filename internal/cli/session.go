@@ -102,7 +102,7 @@ func (s *session) prepare(f *pflag.FlagSet) error {
 var fromEnvironment = []string{"state-dir", "config", "root", "output", "budget", "jobs", "fail-on", "run-dir"}
 
 func (s *session) host() source.Host {
-	return source.Host{Root: s.root, Now: s.now, Log: newLogger(s.env.Err, s.verbose)}
+	return source.Host{Root: s.root, Now: s.now, Log: newLogger(s.env.Err, s.verbose), Bridges: s.config.SmartBridges}
 }
 
 // sources is everything that lastgood can look at.

@@ -40,6 +40,9 @@ type Config struct {
 	// Workloads say where the BPF objects of this node's agents are; nil means the places
 	// that are known, an empty list none.
 	Workloads *[]workload.Spec `yaml:"workloads"`
+	// SmartBridges also asks disks behind USB bridges for their health. Some bridges hang on
+	// such a question until they are plugged in anew.
+	SmartBridges bool `yaml:"smart_bridges"`
 	// Ignore lists subjects that are never judged, as patterns on "kind/id".
 	Ignore []string `yaml:"ignore"`
 	// Intended is what this host is meant to be; a boot that is not makes the verdict invalid.

@@ -24,6 +24,22 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseWorkloads(t *testing.T) {
+	c, err := Parse([]byte("smart_bridges: true\nworkloads:\n  - name: agent\n    objects: [/opt/agent/*.o]\n    loader: ebpf-go\n    inner_maps: {outer: {type: hash, key_size: 4, value_size: 8, max_entries: 16}}\n"), "x.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.SmartBridges || c.Workloads == nil || len(*c.Workloads) != 1 || (*c.Workloads)[0].InnerMaps["outer"].ValueSize != 8 {
+		t.Errorf("got %+v", c.Workloads)
+	}
+	if c, err = Parse([]byte("workloads: []\n"), "x.yaml"); err != nil || c.Workloads == nil || len(*c.Workloads) != 0 {
+		t.Errorf("none at all: %+v, %v", c.Workloads, err)
+	}
+	if Default().Workloads != nil || Default().SmartBridges {
+		t.Error("the places that are known are to be the default, and bridges are not asked")
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"unknown field":  "fail-on: warning\n",
@@ -35,6 +51,10 @@ func TestParseRefuses(t *testing.T) {
 		"too many":       "learn_boots: 1000\n",
 		"no quiet":       "settle_quiet: 0s\n",
 		"no yaml":        "rules: [\n",
+		"no name":        "workloads: [{objects: [/x]}]\n",
+		"no objects":     "workloads: [{name: a}]\n",
+		"name twice":     "workloads: [{name: a, objects: [/x]}, {name: a, objects: [/y]}]\n",
+		"no such loader": "workloads: [{name: a, objects: [/x], loader: bcc}]\n",
 		"wrong type":     "rules: 7\n",
 	} {
 		if _, err := Parse([]byte(text), "x.yaml"); err == nil {
