@@ -39,7 +39,7 @@ test-kernel: ## all tests with the race detector; as root they load programs int
 	@.ci/go-test
 
 test-vm: deps ## the tests that boot stock Debian kernels under QEMU
-	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 20m -run 'VM' -v ./internal/cli ./hw
+	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 50m -run 'VM' -v ./internal/cli ./hw
 
 matrix: deps ## measure every kernel that Debian's archives offer and rewrite docs/kernels.md (half an hour)
 	$(GO) test -count=1 -timeout 3h -run 'TestMatrix$$' -v ./internal/cli -matrix

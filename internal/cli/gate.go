@@ -90,7 +90,7 @@ func (g *gateRun) check(ctx context.Context, out io.Writer) error {
 	defer cancel()
 	s := *g.s
 	s.env.Out = out
-	c := &check{against: g.against}
+	c := &check{against: g.against, settling: settling{phase: snapshot.PhaseSettled}}
 	_, err := c.run(ctx, &s, nil)
 	g.rep = c.rep
 	if g.rep == nil && err == nil {

@@ -95,8 +95,8 @@ func (r *Recorder) keep(p string, e Entry) {
 	case e.Errno == errUnasked || old.Link != "":
 		return
 	case old.Dir:
-		old.Errno = max(old.Errno, e.Errno)
-		return
+		// An entry is never changed in place: others read it without the lock.
+		e = Entry{Dir: true, Errno: max(old.Errno, e.Errno)}
 	case old.Errno == errUnasked:
 	case e.Dir:
 		e.Errno = old.Errno
