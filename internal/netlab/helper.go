@@ -100,10 +100,14 @@ func (h *Helper) Do(a Act) (Done, error) {
 	return d, nil
 }
 
+// endPatience is how long the helper may take to end. It ends at once, but for the race
+// detector, which has a program wait for a second when it ends, and a machine that is busy.
+const endPatience = 5 * time.Second
+
 // Close ends the helper and waits for it; it takes its cgroup's folder along.
 func (h *Helper) Close() error {
 	h.in.Close()
-	kill := time.AfterFunc(time.Second, func() { h.cmd.Process.Kill() })
+	kill := time.AfterFunc(endPatience, func() { h.cmd.Process.Kill() })
 	defer kill.Stop()
 	if err := h.cmd.Wait(); err != nil {
 		return fmt.Errorf("end helper: %w", err)
