@@ -12,7 +12,7 @@ STATE   ?= $(OUT)/state
 FUZZTIME ?= 30s
 SOURCES := $(shell find bpf loader probes hw cmd internal -name '*.go' -o -name '*.o' 2>/dev/null)
 
-.PHONY: help build run test deps test-unit test-kernel test-vm matrix generate check-generated lint fuzz bench package clean
+.PHONY: help build run test deps test-unit test-kernel test-package test-vm matrix generate check-generated lint fuzz bench package clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ run: build ## measure this kernel and compare it with the last good boot; the fi
 	@mkdir -p $(OUT)
 	./lastgood check --state-dir $(STATE)
 
-test: deps lint test-kernel check-generated ## run every test there is, installing what it needs where run as root
+test: deps lint test-kernel test-package check-generated ## run every test there is, installing what it needs where run as root
 
 deps: # what the tests need from the distribution
 	@.ci/deps
@@ -62,10 +62,18 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each
 bench: build ## the speed marks, beside their peers
 	@.ci/bench
 
-package: build ## a tarball of the binary and its documents
+# The time of every file in a package: that of the commit, so that the same sources give the same bytes.
+EPOCH    = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+package: build ## the .deb, the .rpm and a tarball, under .build
 	@mkdir -p $(OUT)
-	tar --owner=0 --group=0 --transform 's,^,lastgood-$(VERSION)/,' -czf $(OUT)/lastgood-$(VERSION)-linux-$$($(GO) env GOARCH).tar.gz lastgood README.md LICENSE CHANGELOG.md docs
+	cd deploy/package && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$(EPOCH)} $(GO) run . -binary ../../lastgood -out ../../$(OUT) -version '$(VERSION)' -arch $$($(GO) env GOARCH)
+	tar --sort=name --mtime=@$${SOURCE_DATE_EPOCH:-$(EPOCH)} --owner=0 --group=0 --transform 's,^,lastgood-$(VERSION)/,' -cf - lastgood README.md LICENSE CHANGELOG.md docs deploy | gzip -n9 > $(OUT)/lastgood-$(VERSION)-linux-$$($(GO) env GOARCH).tar.gz
 	@ls -l $(OUT)/lastgood-$(VERSION)-linux-$$($(GO) env GOARCH).tar.gz
+
+test-package: # builds both packages and installs the .deb into a folder; a module of its own
+	@cd deploy/package && if [ -n "$$(gofmt -l .)" ]; then gofmt -l .; exit 1; fi
+	cd deploy/package && $(GO) vet . && $(GO) test -count=1 .
 
 clean: ## remove what was built
 	rm -rf $(OUT) lastgood
