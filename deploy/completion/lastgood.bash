@@ -22,7 +22,7 @@ _lastgood_words() {
 _lastgood() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" -eq 1 ]; then
-    _lastgood_words help check snapshot diff accept list show probe inventory record watch contract preflight bisect gate release rollback try bless decide notify doctor version
+    _lastgood_words help check snapshot diff accept list show probe inventory record watch contract preflight bisect gate release rollback try bless decide notify serve doctor version
     return 0
   fi
   # What is before an = is the flag that is completed.
@@ -30,6 +30,7 @@ _lastgood() {
   case $command:$prev in
   check:--baseline) _lastgood_words @boot; return 0 ;;
   check:--fail-on) _lastgood_words critical warning; return 0 ;;
+  check:--textfile) COMPREPLY=(); return 0 ;;
   check:--settle) COMPREPLY=(); return 0 ;;
   check:--phase) _lastgood_words early settled; return 0 ;;
   check:--state-dir) _lastgood_words @dir; return 0 ;;
@@ -184,6 +185,14 @@ _lastgood() {
   notify:--root) _lastgood_words @file; return 0 ;;
   notify:--budget) COMPREPLY=(); return 0 ;;
   notify:--jobs) COMPREPLY=(); return 0 ;;
+  serve:--web.listen-address) COMPREPLY=(); return 0 ;;
+  serve:--web.config.file) COMPREPLY=(); return 0 ;;
+  serve:--web.host) COMPREPLY=(); return 0 ;;
+  serve:--state-dir) _lastgood_words @dir; return 0 ;;
+  serve:--config) _lastgood_words @file; return 0 ;;
+  serve:--root) _lastgood_words @file; return 0 ;;
+  serve:--budget) COMPREPLY=(); return 0 ;;
+  serve:--jobs) COMPREPLY=(); return 0 ;;
   doctor:--run-dir) _lastgood_words @dir; return 0 ;;
   doctor:--state-dir) _lastgood_words @dir; return 0 ;;
   doctor:--config) _lastgood_words @file; return 0 ;;
@@ -198,10 +207,10 @@ _lastgood() {
   version:--jobs) COMPREPLY=(); return 0 ;;
   esac
   case $command in
-  help) [ "$COMP_CWORD" -eq 2 ] && _lastgood_words check snapshot diff accept list show probe inventory record watch contract preflight bisect gate release rollback try bless decide notify doctor version ;;
+  help) [ "$COMP_CWORD" -eq 2 ] && _lastgood_words check snapshot diff accept list show probe inventory record watch contract preflight bisect gate release rollback try bless decide notify serve doctor version ;;
   check)
     case $cur in
-    -*) _lastgood_words --baseline --fail-on --settle --phase --state-dir --config --root --output --budget --jobs --quiet --verbose --help ;;
+    -*) _lastgood_words --baseline --fail-on --textfile --settle --phase --state-dir --config --root --output --budget --jobs --quiet --verbose --help ;;
     *) _lastgood_words  ;;
     esac
     ;;
@@ -316,6 +325,12 @@ _lastgood() {
   notify)
     case $cur in
     -*) _lastgood_words --run-dir --flush --now --test --failed --within --state-dir --config --root --budget --jobs --quiet --verbose --help ;;
+    *) _lastgood_words  ;;
+    esac
+    ;;
+  serve)
+    case $cur in
+    -*) _lastgood_words --web.listen-address --web.config.file --web.host --state-dir --config --root --budget --jobs --quiet --verbose --help ;;
     *) _lastgood_words  ;;
     esac
     ;;

@@ -92,8 +92,14 @@ func TestInstalled(t *testing.T) {
 	if passwd, err := os.ReadFile(s.at("etc/passwd")); needs(t, "systemd-sysusers") != "" && !strings.Contains(string(passwd), "lastgood:") {
 		t.Errorf("there is no user lastgood: %s, %v", passwd, err)
 	}
-	if s.has("run/lastgood") || s.has("var/lib/lastgood") {
+	if s.has("run/lastgood") || s.has("var/lib/lastgood/boots") {
 		t.Error("something of lastgood's ran")
+	}
+	if info, err := os.Stat(s.at("var/lib/lastgood")); needs(t, "systemd-tmpfiles") != "" && (err != nil || info.Mode().Perm() != 0o750) {
+		t.Errorf("the state folder: %v, %v", info, err)
+	}
+	if s.has("etc/systemd/system/sockets.target.wants/lastgood-serve.socket") {
+		t.Error("something listens that nobody asked for")
 	}
 	// What an administrator did stays.
 	s.write(t, "etc/lastgood/lastgood.yaml", "keep: 7\n")

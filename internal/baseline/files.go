@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -61,7 +62,21 @@ func (osFiles) Mkdir(name string) error {
 	if err := os.Mkdir(name, dirMode); err != nil {
 		return err
 	}
+	likeFolder(name, func(gid int) error { return os.Chown(name, -1, gid) })
 	return os.Chmod(name, dirMode) // whatever the umask is: readers in the group depend on it
+}
+
+// likeFolder gives what is new the group of the folder that it is in: the state folder
+// is of the group that may read results, and whoever writes is root. Where that may not
+// be given, those readers are refused and told so; it keeps nobody from writing.
+func likeFolder(name string, chown func(gid int) error) {
+	info, err := os.Stat(filepath.Dir(name))
+	if err != nil {
+		return
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		_ = chown(int(st.Gid))
+	}
 }
 
 func (osFiles) Create(name string) (file, error) {
@@ -69,6 +84,7 @@ func (osFiles) Create(name string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
+	likeFolder(name, func(gid int) error { return f.Chown(-1, gid) })
 	if err := f.Chmod(fileMode); err != nil { // see Mkdir
 		f.Close()
 		return nil, err

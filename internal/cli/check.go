@@ -31,6 +31,7 @@ The exit status is the verdict:
 			c := &check{}
 			f.StringVar(&c.against, "baseline", "", "compare with this snapshot (file, boot id or release) instead of the last good boot")
 			f.StringVar(&c.failOn, "fail-on", "", "least severity that fails: critical or warning (default: of the configuration, critical)")
+			f.StringVar(&c.textfile, "textfile", "", "also write the metrics to lastgood.prom in this folder, for node_exporter's textfile collector")
 			c.settling.flags(f)
 			return c.run
 		},
@@ -41,6 +42,7 @@ The exit status is the verdict:
 type check struct {
 	against  string
 	failOn   string
+	textfile string // folder of node_exporter's textfile collector, "" for none
 	settling settling
 
 	s      *session
@@ -112,7 +114,15 @@ func (c *check) settled(ctx context.Context, format string) (int, error) {
 		c.keep(ctx, snap, rep)
 	}
 	c.finish(ctx, rep)
+	if writable {
+		c.keepReport(rep)
+	}
 	c.rep = rep
+	if c.textfile != "" {
+		if err := c.writeTextfile(snap, rep); err != nil {
+			return exitUsage, errors.Join(err, s.print(format, rep))
+		}
+	}
 	return report.ExitStatus(format, rep), s.print(format, rep)
 }
 

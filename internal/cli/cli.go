@@ -61,7 +61,7 @@ type command struct {
 func commands() []command {
 	return []command{checkCommand(), snapshotCommand(), diffCommand(), acceptCommand(), listCommand(), showCommand(),
 		probeCommand(), inventoryCommand(), recordCommand(), watchCommand(), contractCommand(), preflightCommand(), bisectCommand(),
-		gateCommand(), releaseCommand(), rollbackCommand(), tryCommand(), blessCommand(), decideCommand(), notifyCommand(), doctorCommand(),
+		gateCommand(), releaseCommand(), rollbackCommand(), tryCommand(), blessCommand(), decideCommand(), notifyCommand(), serveCommand(), doctorCommand(),
 		versionCommand(), measureCommand(), labCommand(), guestCommand(), assessCommand(), generatorCommand(), intentCommand()}
 }
 

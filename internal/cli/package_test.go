@@ -46,7 +46,7 @@ func TestPackageHoldsWhatIsDeployed(t *testing.T) {
 			t.Errorf("%s: its command is there: %v; in the packages: %v", name, works, listed)
 		}
 	}
-	for _, pattern := range []string{"hooks/*", "motd/*", "greenboot/*", "completion/*", "contract.d/*", "systemd/*.catalog", "systemd/*.sysusers", "systemd/lastgood-generator"} {
+	for _, pattern := range []string{"hooks/*", "motd/*", "greenboot/*", "completion/*", "contract.d/*", "systemd/*.catalog", "systemd/*.sysusers", "systemd/*.tmpfiles", "systemd/lastgood-generator"} {
 		found, err := filepath.Glob("../../deploy/" + pattern)
 		if err != nil || len(found) == 0 {
 			t.Errorf("%s: no files: %v", pattern, err)
@@ -85,8 +85,11 @@ func startsWhatIs(t *testing.T, name, text string) bool {
 	return true
 }
 
+// asked are the units that somebody has to enable: nothing listens by itself.
+func asked() []string { return []string{"lastgood-serve.service", "lastgood-serve.socket"} }
+
 // TestPackageEnables: the units with an [Install] are those of the preset and of every script that
-// names units, and no script starts what decides or holds.
+// names units, those that want to be asked for are enabled by none, and no script starts what decides or holds.
 func TestPackageEnables(t *testing.T) {
 	in := packaged(t)
 	var want []string
@@ -97,6 +100,7 @@ func TestPackageEnables(t *testing.T) {
 	}
 	slices.Sort(want)
 	word := regexp.MustCompile(`lastgood-[a-z@-]+\.(?:service|timer|socket)`)
+	byItself := slices.DeleteFunc(slices.Clone(want), func(u string) bool { return slices.Contains(asked(), u) })
 	for _, file := range []string{"50-lastgood.preset", "scripts/postinst", "scripts/postrm", "scripts/post.rpm", "scripts/preun.rpm"} {
 		b, err := os.ReadFile("../../deploy/package/" + file)
 		if err != nil {
@@ -109,6 +113,9 @@ func TestPackageEnables(t *testing.T) {
 			}
 			units := word.FindAllString(line, -1)
 			have = append(have, units...)
+			if file == "50-lastgood.preset" && strings.HasPrefix(line, "disable") != slices.Contains(asked(), strings.TrimSpace(line[strings.IndexByte(line, ' ')+1:])) {
+				t.Errorf("%s: %s", file, line)
+			}
 			starts := strings.Contains(line, "watchers=") || strings.HasPrefix(strings.TrimSpace(line), "for unit in l")
 			for _, u := range units {
 				if starts && !slices.Contains([]string{"lastgood-intent.service", "lastgood-notify.timer", "lastgood-watch.timer"}, u) {
@@ -117,6 +124,10 @@ func TestPackageEnables(t *testing.T) {
 			}
 		}
 		slices.Sort(have)
+		want := want
+		if strings.HasPrefix(file, "scripts/post") && file != "scripts/postrm" {
+			want = byItself
+		}
 		if d := gocmp.Diff(want, slices.Compact(have)); d != "" {
 			t.Errorf("%s (-units with [Install] +its own):\n%s", file, d)
 		}

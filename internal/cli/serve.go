@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"lastgood/internal/compare"
+	"lastgood/internal/report"
+	"lastgood/internal/serve"
+	"lastgood/internal/snapshot"
+)
+
+func serveCommand() command {
+	return command{
+		name: "serve", summary: "answer over HTTP with the last result: metrics, JSON, a page",
+		long: `Reads the state folder, loads nothing and needs no privilege: any user that may read the
+folder can run it. It looks for new results each second; where a file is damaged it serves the
+last good read and says so. Sockets that systemd passes are taken before --web.listen-address.
+
+  /metrics                  Prometheus' text format, or OpenMetrics
+  /-/healthy  /-/ready      the server looks at the folder; there is a result
+  /api/v1/report            the last check
+  /api/v1/snapshots         the history; /api/v1/snapshots/ID is one snapshot
+  /api/v1/diff?from=&to=    one snapshot judged against another one
+  /                         a page`,
+		example: "lastgood serve --web.listen-address 127.0.0.1:9878",
+		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
+			address := f.String("web.listen-address", serve.DefaultAddress, "address to listen at, where systemd passes no socket")
+			config := f.String("web.config.file", "", "file of TLS and users, in the form of Prometheus' exporters")
+			hosts := f.StringArray("web.host", nil, "name that may be asked for on the loopback, beside localhost and this host's own; may be repeated")
+			return func(ctx context.Context, s *session, args []string) (int, error) {
+				if err := noArguments(args); err != nil {
+					return exitUsage, err
+				}
+				return s.serve(ctx, *address, *config, *hosts)
+			}
+		},
+	}
+}
+
+// serveMemory is from where on memory is given back sooner: a server holds a few
+// megabytes, and a thousand clients at once must not leave ten times that behind.
+const serveMemory = 32 << 20
+
+func (s *session) serve(ctx context.Context, address, config string, hosts []string) (int, error) {
+	if err := errors.Join(s.ownState(), serve.CheckConfig(config)); err != nil {
+		return exitUsage, err
+	}
+	all, policy, err := s.rules("")
+	if err != nil {
+		return exitUsage, err
+	}
+	if name, err := os.Hostname(); err == nil {
+		hosts = append(hosts, name)
+	}
+	listeners, err := serve.Listeners(address)
+	if err != nil {
+		return exitUsage, hinted(err, "name a free one with --web.listen-address")
+	}
+	for _, l := range listeners {
+		fmt.Fprintf(s.env.Err, "lastgood: serving %s at %s\n", s.stateDir, l.Addr())
+	}
+	// Without a boot id the time of the boot stands in: a sandbox may hide /proc/sys.
+	bootID, _ := s.root.Attr(ctx, "/proc/sys/kernel/random/boot_id")
+	if s.env.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(serveMemory)
+	}
+	server := serve.New(serve.Options{
+		Dir: s.stateDir, Kinds: all, Judge: judging(all, policy), Version: Version,
+		BootID: bootID, Booted: s.booted(), Hosts: hosts,
+	})
+	if err := server.Run(ctx, listeners, config, newLogger(s.env.Err, s.verbose)); err != nil {
+		return exitUsage, err
+	}
+	return exitOK, nil
+}
+
+// judging compares two snapshots as `diff` does.
+func judging(all snapshot.Kinds, policy compare.Policy) func(a, b *snapshot.Snapshot) *report.Report {
+	return func(a, b *snapshot.Snapshot) *report.Report {
+		start := time.Now()
+		rep := newReport(b)
+		judge(rep, a, b, all, policy)
+		rep.Summary = summary(rep)
+		rep.TookSeconds = time.Since(start).Seconds()
+		return rep
+	}
+}
+
+// booted is when this boot began, by the clock as it is now; zero for a recorded host.
+func (s *session) booted() time.Time {
+	var up unix.Timespec
+	if !s.root.Live() || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(up.Nano()))
+}

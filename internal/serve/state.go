@@ -1,0 +1,253 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"lastgood/internal/baseline"
+	"lastgood/internal/gate"
+	"lastgood/internal/metrics"
+	"lastgood/internal/notify"
+	"lastgood/internal/report"
+	"lastgood/internal/snapshot"
+)
+
+// state is one read of the folder, as bytes that are sent; it is not changed.
+type state struct {
+	read   time.Time // when the result in it was read
+	faults []string  // what of the folder could not be read, a sentence each
+	broken bool      // one of these is the result itself
+
+	bootID  string    // of the boot that was checked
+	taken   time.Time // when that was begun; zero where there is no result
+	text    exposition
+	open    exposition
+	report  []byte // JSON; nil where there is none
+	list    []byte // JSON
+	summary *report.Report
+}
+
+// maxFaults bounds what is said of a folder.
+const maxFaults = 20
+
+// any reports whether there is something to answer with.
+func (st *state) any() bool { return !st.taken.IsZero() }
+
+// watched are the names whose change means that there is something new. Files are
+// replaced by a rename, so that a folder's own time tells of what is in it.
+func watched() []string {
+	return []string{"", "boots", "last-good", "events.jsonl", baseline.ReportFile, baseline.GateFile, "spool"}
+}
+
+// signature tells one state of the folder from another without reading it.
+func (s *Server) signature() string {
+	var b strings.Builder
+	for _, name := range watched() {
+		info, err := os.Stat(filepath.Join(s.o.Dir, name))
+		if err != nil {
+			fmt.Fprintf(&b, "%s: %v;", name, errors.Is(err, fs.ErrNotExist))
+			continue
+		}
+		fmt.Fprintf(&b, "%s: %d %d %d;", name, info.ModTime().UnixNano(), info.Size(), inode(info))
+	}
+	return b.String()
+}
+
+// inode tells two files of one name apart that were written in one tick of the clock.
+func inode(info fs.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Ino
+	}
+	return 0
+}
+
+// Refresh reads the folder where it changed since it was read.
+func (s *Server) Refresh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looked.Store(s.o.Now().UnixNano())
+	now := s.signature()
+	if now == s.seen {
+		return
+	}
+	s.heavy <- struct{}{}
+	defer func() { <-s.heavy }()
+	s.reads.Add(1)
+	old, next := s.state.Load(), s.load()
+	if len(next.faults) > 0 {
+		s.failures.Add(1)
+	}
+	if next.broken && old.any() {
+		kept := *old // the last good read, whole: halves of two would not fit together
+		kept.faults, kept.broken = next.faults, true
+		next = &kept
+	}
+	s.state.Store(next)
+	s.seen = now
+	// What was decoded is many times what is held; it would stay resident until the next change.
+	debug.FreeOSMemory()
+}
+
+// load reads the folder and makes the answers.
+func (s *Server) load() *state {
+	st := &state{read: s.o.Now()}
+	in, entries := s.input(st)
+	if in.Report != nil {
+		st.bootID, st.taken, st.summary = bootOf(in.Report), in.Report.Taken, in.Report
+		var b bytes.Buffer
+		if err := report.JSON(&b, in.Report, report.Options{}); err != nil {
+			st.fault("the report: %v", err)
+		}
+		st.report = b.Bytes()
+	} else if in.Snapshot != nil {
+		st.bootID, st.taken = in.Snapshot.Identity.BootID, in.Snapshot.Taken
+	}
+	if st.list = listJSON(entries); s.gone(in, entries) {
+		st.broke("the state folder %s is gone or empty", s.o.Dir)
+	}
+	families := metrics.Families(in)
+	var err error
+	if st.text, err = expose(families, textFormat); err != nil {
+		st.fault("metrics: %v", err)
+	}
+	if st.open, err = expose(families, openFormat); err != nil {
+		st.fault("metrics: %v", err)
+	}
+	return st
+}
+
+// gone reports whether there is nothing where there was something.
+func (s *Server) gone(in metrics.Input, entries []baseline.Entry) bool {
+	return s.state.Load().any() && in.Report == nil && in.Snapshot == nil && len(entries) == 0
+}
+
+func bootOf(r *report.Report) string {
+	if r.Current == nil {
+		return ""
+	}
+	return r.Current.BootID
+}
+
+func (st *state) fault(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	for _, f := range st.faults {
+		if strings.Contains(f, text) {
+			return
+		}
+	}
+	if len(st.faults) < maxFaults {
+		st.faults = append(st.faults, text)
+	}
+}
+
+// broke is fault of the result itself.
+func (st *state) broke(format string, args ...any) {
+	st.broken = true
+	st.fault(format, args...)
+}
+
+// input reads what metrics are made of. What cannot be read is a fault; what is not
+// there is none.
+func (s *Server) input(st *state) (metrics.Input, []baseline.Entry) {
+	in := metrics.Input{Kinds: s.o.Kinds, Waiting: -1}
+	folder := baseline.OpenFolder(s.o.Dir, nil)
+	in.Report = readReport(folder, st)
+	entries := s.snapshotsOf(&in, st)
+	g, err := gate.Keeper{Folder: folder}.Load()
+	if err == nil && g.Lost == "" {
+		in.Gate = &metrics.Gate{Held: g.Held != "", Step: string(g.Step), Strikes: g.Strikes}
+	} else {
+		st.fault("the gate's state: %s", g.Lost)
+	}
+	spool := notify.Spool{Folder: baseline.OpenFolder(filepath.Join(s.o.Dir, "spool"), nil)}
+	if waiting, err := spool.Waiting(); err != nil {
+		st.fault("the spool: %v", err)
+	} else {
+		in.Waiting = len(waiting)
+	}
+	return in, entries
+}
+
+func readReport(folder *baseline.Folder, st *state) *report.Report {
+	var raw json.RawMessage
+	err := folder.Get(baseline.ReportFile, &raw, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var r *report.Report
+	if err == nil {
+		r, err = report.Decode(raw)
+	}
+	if err != nil {
+		st.broke("the report: %v", err)
+		return nil
+	}
+	return r
+}
+
+// snapshotsOf reads the newest snapshot and the last good one, and gives the history.
+func (s *Server) snapshotsOf(in *metrics.Input, st *state) []baseline.Entry {
+	store, err := baseline.Open(s.o.Dir, baseline.Options{BootID: s.o.BootID})
+	if err != nil {
+		st.broke("%v", err)
+		return nil
+	}
+	entries, err := store.List()
+	if err != nil {
+		st.fault("%v", err)
+	}
+	in.Boots = []metrics.Boot{}
+	for _, e := range entries {
+		b := metrics.Boot{}
+		if e.Result != nil {
+			b.Verdict = e.Result.Verdict
+		}
+		in.Boots = append(in.Boots, b)
+	}
+	if len(entries) > 0 && entries[0].Err == nil {
+		if in.Snapshot, err = store.Load(entries[0].BootID); err != nil {
+			st.broke("%v", err)
+		}
+	}
+	if in.Base, _, err = store.LastGood(); err != nil && !errors.Is(err, baseline.ErrNone) {
+		st.fault("%v", err)
+	}
+	for _, d := range store.Damaged() {
+		st.fault("%s", d)
+	}
+	if len(entries) > 0 && entries[0].Err != nil {
+		st.broke("%v", entries[0].Err)
+	}
+	return entries
+}
+
+// thisBoot reports whether the result is of the boot that runs, and whether that is known.
+func (s *Server) thisBoot(st *state) (is, known bool) {
+	switch {
+	case !st.any():
+		return false, true
+	case s.o.BootID != "" && st.bootID != "":
+		return s.o.BootID == st.bootID, true
+	case !s.o.Booted.IsZero():
+		return !st.taken.Before(s.o.Booted), true
+	}
+	return false, false
+}
+
+// snapshotOf reads a snapshot by a word for it.
+func (s *Server) snapshotOf(id string) (*snapshot.Snapshot, error) {
+	store, err := baseline.Open(s.o.Dir, baseline.Options{BootID: s.o.BootID})
+	if err != nil {
+		return nil, err
+	}
+	return store.Load(id)
+}
