@@ -323,6 +323,7 @@ func boot(t *testing.T, k kernels.Kernel, m machine) map[string]*guestReading {
 	}
 	monitor := newMonitor(t)
 	v := vm.New()
+	v.CPUs = 1 // with two a boot may be run once more with one, which is another machine
 	v.Accel, v.Devices, v.Timeout = vm.TCG, append(monitor.options(), m.devices...), 3*time.Minute
 	r, err := v.Run(t.Context(), vm.Job{Kernel: k.Image, Image: vm.Image{Init: init, Modules: load, Payload: files}, Args: m.args, Progress: monitor.pass})
 	if err != nil {
