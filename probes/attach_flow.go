@@ -2,6 +2,7 @@ package probes
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -22,6 +23,7 @@ type hook struct {
 	flavour  flavour
 	from, to netlab.Port
 	far      netlab.Pair // frames are redirected out of A, and seen at B
+	out      int         // the index that they are redirected out of, where that is another one
 	returns  bool        // the program sends frames back as well
 	attach   func(*ebpf.Program) (detach func() error, err error)
 }
@@ -42,11 +44,11 @@ func (t *trial) flow(h hook) error {
 	if err != nil {
 		return err
 	}
-	if ok, err := t.passes(lab.Tap(), &h); err != nil || !ok {
-		return cmpError(err, cannotTell("no packet came within %v with nothing attached", packetPatience))
+	if err := t.carries(lab.Tap(), &h); err != nil {
+		return err
 	}
 	t.prepare = func(maps map[string]*ebpf.Map) error {
-		return maps[countsMap].Put(uint32(0), []uint64{0, 0, uint64(h.far.A.Index)})
+		return maps[countsMap].Put(uint32(0), []uint64{0, 0, uint64(cmp.Or(h.out, h.far.A.Index))})
 	}
 	prog, maps, err := t.load(h.flavour.program(), nil)
 	if err != nil {
@@ -55,6 +57,10 @@ func (t *trial) flow(h hook) error {
 	detach, err := h.attach(prog)
 	if err := t.attached(err); err != nil {
 		return err
+	}
+	// What is attached to a driver may have made it build its queues anew.
+	if ok, err := passes(lab.Tap(), h.far.A, h.far.B); err != nil || !ok {
+		return cmpError(err, cannotTell("no packet came within %v by the way that packets are redirected to", packetPatience))
 	}
 	all := h.frames()
 	strays, err := exchange(lab.Tap(), h.from, all, packetPatience)
@@ -170,7 +176,7 @@ func (t *trial) detached(tap *netlab.Tap, h *hook, detach func() error, m *ebpf.
 	if err := detach(); err != nil {
 		return kernelSays("detach", err)
 	}
-	ok, err := t.passes(tap, h)
+	ok, err := passes(tap, h.from, h.to)
 	if err != nil {
 		return err
 	}
@@ -197,14 +203,24 @@ func numbered(all []sent, n byte) *sent {
 	return nil
 }
 
-// passes tells whether a frame crosses the pair. It is sent again for a while: an
+// carries waits until both pairs of a hook carry frames with nothing attached.
+func (t *trial) carries(tap *netlab.Tap, h *hook) error {
+	for _, way := range [][2]netlab.Port{{h.from, h.to}, {h.far.A, h.far.B}} {
+		if ok, err := passes(tap, way[0], way[1]); err != nil || !ok {
+			return cmpError(err, cannotTell("no packet came within %v with nothing attached", packetPatience))
+		}
+	}
+	return nil
+}
+
+// passes tells whether a frame crosses a pair. It is sent again for a while: an
 // interface that is new, or whose driver made its queues anew, drops frames until the
 // kernel has seen to that (linkwatch).
-func (t *trial) passes(tap *netlab.Tap, h *hook) (bool, error) {
+func passes(tap *netlab.Tap, from, to netlab.Port) (bool, error) {
 	frame := packetOf(actPass, 0, false)
 	for deadline := time.Now().Add(packetPatience); time.Now().Before(deadline); {
-		one := []sent{{name: "a packet", frame: frame, at: h.to.Index, as: frame}}
-		strays, err := exchange(tap, h.from, one, packetPatience/100)
+		one := []sent{{name: "a packet", frame: frame, at: to.Index, as: frame}}
+		strays, err := exchange(tap, from, one, packetPatience/100)
 		if err == nil && len(strays) > 0 {
 			err = cannotTell("with nothing attached %s", strays[0])
 		}

@@ -217,7 +217,7 @@ func TestWrongProgramsAreFound(t *testing.T) {
 		"as it should be":      {func(*trial, *hook) {}, ""},
 		"nothing is dropped":   {func(_ *trial, h *hook) { h.flavour.drop = tcOK }, "the dropped one came through"},
 		"everything is":        {func(_ *trial, h *hook) { h.flavour.pass = tcShot }, "passed one 1 did not come within"},
-		"the wrong direction":  {func(_ *trial, h *hook) { h.far.A = h.to }, "the redirected one came out elsewhere"},
+		"the wrong direction":  {func(_ *trial, h *hook) { h.out = h.to.Index }, "the redirected one came out elsewhere"},
 		"nothing is rewritten": {func(_ *trial, h *hook) { h.flavour.rewrite = stackNew }, "the rewritten one came as"},
 		"no checksums":         {func(_ *trial, h *hook) { h.flavour.rewrite = withoutSums }, "the rewritten one came as"},
 		"nothing is attached": {func(_ *trial, h *hook) {
