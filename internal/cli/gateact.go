@@ -18,7 +18,7 @@ const statePatience = 5 * time.Second
 // happen takes an event in and does what is decided. The error is what could not be done;
 // refused is why what was asked for is not done.
 func (g *gateRun) happen(ctx context.Context, e gate.Event) (st gate.State, refused string, err error) {
-	e.Boot = g.boot
+	e.Boot, e.At = g.boot, time.Now().UTC()
 	wait, cancel := context.WithTimeout(ctx, statePatience)
 	defer cancel()
 	st, acts, err := g.keeper.Happen(wait, e, g.s.config.Gate.Policy())

@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"lastgood/internal/snapshot"
 )
@@ -17,6 +18,17 @@ type step struct {
 
 // Decide says what becomes of the state, and what is to be done, when something happens.
 func Decide(s State, e Event, p Policy) (State, []Action) {
+	after, acts := decide(s, e, p)
+	switch {
+	case after.Held == "":
+		after.HeldSince = time.Time{}
+	case s.Held == "" || s.Boot.ID != after.Boot.ID:
+		after.HeldSince = e.At
+	}
+	return after, acts
+}
+
+func decide(s State, e Event, p Policy) (State, []Action) {
 	if s.Step == "" {
 		s.Step = Idle
 	}

@@ -19,6 +19,7 @@ package gate
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"lastgood/internal/snapshot"
 )
@@ -88,6 +89,8 @@ type State struct {
 	Wants Reaction `json:"wants,omitempty"`
 	// Held says why workloads are held, "" where they are not.
 	Held string `json:"held,omitempty"`
+	// HeldSince is when this hold began, zero where they are not held or that is not known.
+	HeldSince time.Time `json:"held_since,omitzero"`
 	// Released: somebody let the workloads go in this boot.
 	Released bool `json:"released,omitempty"`
 	// Confirmed: somebody said that this boot is fine.
@@ -211,6 +214,8 @@ func EventTypes() []EventType {
 type Event struct {
 	Type EventType
 	Boot Boot
+	// At is when it happened: it is remembered, and nothing is decided by it.
+	At time.Time
 	// Verdict of a check; "" is that lastgood itself failed.
 	Verdict snapshot.Verdict
 	// Summary is the verdict in a sentence, for people.

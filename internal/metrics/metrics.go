@@ -55,8 +55,11 @@ type Boot struct {
 // Gate is what the gate remembers.
 type Gate struct {
 	Held    bool
+	Since   time.Time // of the hold; zero where it is not known
 	Step    string
 	Strikes int
+	// From and To are the releases of the newest rollback, "" where there was none.
+	From, To string
 }
 
 // Families makes the metric families of in, sorted by name. They hold no time that

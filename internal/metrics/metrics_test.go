@@ -79,12 +79,12 @@ func input(t testing.TB) metrics.Input {
 	in.Report = &report.Report{
 		Verdict: snapshot.Regressed, Taken: in.Snapshot.Taken, TookSeconds: 1.5, Current: &in.Snapshot.Identity, Baseline: &in.Base.Identity,
 		Accepted: time.Unix(1600000000, 0), AcceptedBy: "root", Attribution: []snapshot.Class{snapshot.ClassKernel},
-		Findings:   []snapshot.Finding{{Code: "headroom-low", Severity: snapshot.Critical, Class: snapshot.ClassKernel}},
+		Findings:   []snapshot.Finding{{Code: "headroom-low", Severity: snapshot.Critical, Class: snapshot.ClassKernel, Subject: snapshot.SubjectRef{Kind: "bpf.probe", ID: "limit/insns"}, Attr: "insns_processed"}},
 		Incomplete: []snapshot.Gap{{Kind: "hw.disk", ID: "x", Counts: true}, {Kind: "hw.disk", ID: "y"}},
 		Candidates: []report.Candidate{{Kernel: "6.13", Verdict: snapshot.Good}, {Kernel: "6.13", Verdict: snapshot.Good}},
 	}
 	in.Boots = []metrics.Boot{{Verdict: snapshot.Regressed}, {Verdict: snapshot.Good}, {}}
-	in.Gate, in.Waiting = &metrics.Gate{Held: true, Step: "held", Strikes: 1}, 2
+	in.Gate, in.Waiting = &metrics.Gate{Held: true, Since: time.Unix(1700000600, 0), Step: "recovered", Strikes: 1, From: "6.13", To: "6.12.1"}, 2
 	return in
 }
 
@@ -139,6 +139,8 @@ func TestWhatIsAskedFor(t *testing.T) {
 		`lastgood_bpf_probe_verdict_level{id="limit/insns"} 0`,
 		`lastgood_bpf_probe_verdict_subjects{verdict="rejected"} 0`,
 		`lastgood_incomplete 2`, `lastgood_incomplete_counting 1`, `lastgood_gate_held 1`, `lastgood_notifications_waiting 2`,
+		`lastgood_finding_info{code="headroom-low",severity="critical",class="kernel",kind="bpf.probe",id="limit/insns",attr="insns_processed"} 1`,
+		`lastgood_gate_held_since_timestamp_seconds 1.7000006e+09`, `lastgood_gate_rollback_info{from="6.13",to="6.12.1"} 1`,
 		`lastgood_boots{verdict="none"} 1`, `lastgood_metrics_series_dropped 0`,
 	} {
 		if !strings.Contains(have, line+"\n") {
@@ -155,6 +157,10 @@ func TestWhatIsAskedFor(t *testing.T) {
 // Nothing that is not known may be a number.
 func TestNothingKnown(t *testing.T) {
 	have := text(t, metrics.Families(metrics.Input{Waiting: -1}))
+	gate := text(t, metrics.Families(metrics.Input{Waiting: -1, Gate: &metrics.Gate{Held: true}}))
+	if strings.Contains(gate, "held_since") || strings.Contains(gate, "rollback") {
+		t.Errorf("of a hold of unknown age, and no rollback:\n%s", gate)
+	}
 	if strings.Contains(have, "lastgood_verdict") || strings.Contains(have, "lastgood_gate") || strings.Contains(have, "notifications") {
 		t.Errorf("of nothing:\n%s", have)
 	}

@@ -33,6 +33,7 @@ func (b *builder) report(r *report.Report) {
 		b.add("lastgood_verdict", "The verdict of the last check: 1 for the one that holds.", flag(v == r.Verdict), label{"verdict", string(v)})
 	}
 	b.findings(r)
+	b.findingInfo(r)
 	b.add("lastgood_incomplete", "What the last check could not measure.", float64(len(r.Incomplete)))
 	counting := 0
 	for _, g := range r.Incomplete {
@@ -132,6 +133,7 @@ func (b *builder) history(in Input) {
 		b.add("lastgood_gate_held", "Whether workloads are held.", flag(in.Gate.Held))
 		b.add("lastgood_gate_strikes", "Bad boots since the last good one.", float64(in.Gate.Strikes))
 		b.add("lastgood_gate_step_info", "What the gate is doing.", 1, label{"step", in.Gate.Step})
+		b.gateTimes(in.Gate)
 	}
 	if in.Waiting >= 0 {
 		b.add("lastgood_notifications_waiting", "Notifications that are still to be sent, one a target.", float64(in.Waiting))

@@ -164,7 +164,10 @@ func (s *Server) input(st *state) (metrics.Input, []baseline.Entry) {
 	entries := s.snapshotsOf(&in, st)
 	g, err := gate.Keeper{Folder: folder}.Load()
 	if err == nil && g.Lost == "" {
-		in.Gate = &metrics.Gate{Held: g.Held != "", Step: string(g.Step), Strikes: g.Strikes}
+		in.Gate = &metrics.Gate{Held: g.Held != "", Since: g.HeldSince, Step: string(g.Step), Strikes: g.Strikes}
+		if g.Back != nil {
+			in.Gate.From, in.Gate.To = g.Back.From.Release, g.Back.To.Release
+		}
 	} else {
 		st.fault("the gate's state: %s", g.Lost)
 	}
