@@ -52,7 +52,7 @@ check-generated: # the committed BPF objects are what the sources give
 	@.ci/check-generated
 
 lint: ## gofmt, go vet and staticcheck
-	@unformatted=$$(gofmt -l bpf loader probes hw cmd internal); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	@unformatted=$$(gofmt -l bpf loader probes hw cmd internal deploy/grafana); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 

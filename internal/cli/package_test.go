@@ -46,7 +46,8 @@ func TestPackageHoldsWhatIsDeployed(t *testing.T) {
 			t.Errorf("%s: its command is there: %v; in the packages: %v", name, works, listed)
 		}
 	}
-	for _, pattern := range []string{"hooks/*", "motd/*", "greenboot/*", "completion/*", "contract.d/*", "systemd/*.catalog", "systemd/*.sysusers", "systemd/*.tmpfiles", "systemd/lastgood-generator"} {
+	for _, pattern := range []string{"hooks/*", "motd/*", "greenboot/*", "completion/*", "contract.d/*", "systemd/*.catalog", "systemd/*.sysusers", "systemd/*.tmpfiles", "systemd/lastgood-generator",
+		"prometheus/*", "grafana/*.json", "kured/*", "node-problem-detector/*", "node_exporter/*"} {
 		found, err := filepath.Glob("../../deploy/" + pattern)
 		if err != nil || len(found) == 0 {
 			t.Errorf("%s: no files: %v", pattern, err)

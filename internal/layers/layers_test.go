@@ -52,6 +52,7 @@ var above = map[string][]string{
 	"internal/cli":             {"hw", "internal/kmsg", "internal/scrub", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/contract", "internal/gate", "internal/notify", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/veristat", "internal/vm", "internal/watch", "internal/workload", "internal/export", "internal/metrics", "internal/serve", "loader", "probes"},
 	"internal/layers":          {},
 	"cmd/lastgood":             {"internal/cli"},
+	"deploy/grafana":           {},
 
 	// Real objects for tests; nothing but tests imports these.
 	"internal/thirdparty":       {},
