@@ -34,7 +34,7 @@ func laid(sections []section) list {
 func variable(name, title, metric, label string, several bool) object {
 	q := fmt.Sprintf("label_values(%s, %s)", metric, label)
 	v := object{"type": "query", "name": name, "label": title, "datasource": source, "definition": q, "hide": 0, "refresh": 2, "sort": 1, "regex": "", "skipUrlSync": false,
-		"query": object{"qryType": 1, "query": q, "refId": "PrometheusVariableQueryEditor-VariableQuery"}, "multi": several, "includeAll": several, "options": list{}, "current": object{}}
+		"query": object{"qryType": 1, "query": q, "refId": "PrometheusVariableQueryEditor-VariableQuery"}, "multi": several, "includeAll": several, "options": list{}, "current": object{"text": "", "value": ""}}
 	if several {
 		v["allValue"] = ".*" // also where a series lacks the label
 		v["current"] = object{"text": "All", "value": "$__all"}
@@ -44,7 +44,7 @@ func variable(name, title, metric, label string, several bool) object {
 
 func dashboard(uid, title, doc string, variables list, sections []section) object {
 	prometheus := object{"type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus", "hide": 0, "refresh": 1, "regex": "", "skipUrlSync": false,
-		"multi": false, "includeAll": false, "options": list{}, "current": object{}}
+		"multi": false, "includeAll": false, "options": list{}, "current": object{"text": "default", "value": "default"}}
 	return object{
 		"uid": uid, "title": title, "description": doc, "tags": list{"lastgood"}, "schemaVersion": 39, "version": 1, "editable": true, "graphTooltip": 1,
 		"timezone": "browser", "time": object{"from": "now-30d", "to": "now"}, "refresh": "5m", "timepicker": object{}, "weekStart": "", "fiscalYearStartMonth": 0, "liveNow": false, "id": nil,

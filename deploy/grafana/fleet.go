@@ -74,7 +74,7 @@ func headroom() []panel {
 	p.options = object{"calculate": true, "calculation": object{"xBuckets": object{"mode": "count", "value": "60"}, "yBuckets": object{"mode": "size", "value": "0.05", "scale": object{"type": "linear"}}},
 		"cellGap": 1, "color": object{"mode": "scheme", "scheme": "Blues", "scale": "exponential", "exponent": 0.5, "fill": "dark-blue", "steps": 64, "reverse": true}, "filterValues": object{"le": 1e-9},
 		"legend": object{"show": true}, "rowsFrame": object{"layout": "auto"}, "showValue": "never", "tooltip": object{"mode": "single", "yHistogram": true, "showColorScale": false},
-		"yAxis": object{"axisPlacement": "left", "reverse": false, "unit": share, "min": "0", "max": "1"}, "exemplars": object{"color": "rgba(255,0,255,0.7)"}}
+		"yAxis": object{"axisPlacement": "left", "reverse": false, "unit": share, "min": 0, "max": 1}, "exemplars": object{"color": "rgba(255,0,255,0.7)"}}
 	return []panel{
 		p,
 		table("Least headroom", "The twenty programs that are nearest to the limit.", 10, 10, share, []query{{expr: `bottomk(20, program:lastgood_headroom:ratio{` + many + `, kind!="bpf.probe"})`}}, "instance", "Host", "id", "Program", "Value", "Left").

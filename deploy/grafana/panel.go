@@ -109,7 +109,7 @@ func stat(title, doc string, w int, unit string, q query) panel {
 		mode, unit = "name", number
 	}
 	return panel{kind: "stat", title: title, doc: doc, w: w, h: 4, unit: unit, queries: []query{q}, options: object{
-		"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": mode, "wideLayout": true,
+		"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": mode, "wideLayout": true, "showPercentChange": false, "percentChangeColorMode": "standard",
 		"reduceOptions": object{"calcs": list{"lastNotNull"}, "fields": "", "values": false}}}
 }
 
@@ -125,14 +125,15 @@ func lines(title, doc string, w int, unit string, queries ...query) panel {
 func states(title, doc string, w int, mappings list, q query) panel {
 	return panel{kind: "state-timeline", title: title, doc: doc, w: w, h: 8, unit: number, queries: []query{q}, mappings: mappings,
 		custom:  object{"fillOpacity": 80, "lineWidth": 0},
-		options: object{"alignValue": "left", "mergeValues": true, "rowHeight": 0.9, "showValue": "auto", "legend": object{"displayMode": "list", "placement": "bottom", "showLegend": false}, "tooltip": object{"mode": "single", "sort": "none"}}}
+		options: object{"alignValue": "left", "mergeValues": true, "rowHeight": 0.9, "showValue": "auto", "legend": object{"calcs": list{}, "displayMode": "list", "placement": "bottom", "showLegend": false}, "tooltip": object{"mode": "single", "sort": "none"}}}
 }
 
 // bars are the newest values beside one another.
 func bars(title, doc string, w int, unit string, q query) panel {
 	q.newest = true
 	return panel{kind: "bargauge", title: title, doc: doc, w: w, h: 8, unit: unit, queries: []query{q}, options: object{
-		"displayMode": "basic", "orientation": "horizontal", "showUnfilled": true, "valueMode": "color", "minVizWidth": 8, "minVizHeight": 16, "namePlacement": "left", "sizing": "auto",
+		"displayMode": "basic", "orientation": "horizontal", "showUnfilled": true, "valueMode": "color", "minVizWidth": 8, "minVizHeight": 16, "maxVizHeight": 300, "namePlacement": "left", "sizing": "auto",
+		"legend":        object{"calcs": list{}, "displayMode": "list", "placement": "bottom", "showLegend": false},
 		"reduceOptions": object{"calcs": list{"lastNotNull"}, "fields": "", "values": false}}}
 }
 
@@ -154,7 +155,7 @@ func table(title, doc string, w, h int, unit string, queries []query, columns ..
 	}
 	return panel{kind: "table", title: title, doc: doc, w: w, h: h, unit: unit, queries: queries,
 		custom:  object{"align": "auto", "filterable": true, "cellOptions": object{"type": "auto"}, "inspect": false},
-		options: object{"cellHeight": "sm", "showHeader": true, "footer": object{"show": false, "reducer": list{"sum"}, "fields": "", "countRows": false}, "sortBy": list{}},
+		options: object{"cellHeight": "sm", "frameIndex": 0, "showHeader": true, "footer": object{"show": false, "reducer": list{"sum"}, "fields": "", "countRows": false}, "sortBy": list{}},
 		transformations: list{
 			object{"id": "merge", "options": object{}},
 			object{"id": "organize", "options": object{"excludeByName": hidden, "indexByName": order, "renameByName": names}},
