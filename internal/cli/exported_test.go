@@ -5,11 +5,11 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -17,6 +17,7 @@ import (
 
 	"lastgood/internal/compare"
 	"lastgood/internal/metrics"
+	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
 
@@ -46,23 +47,16 @@ func (l labelsOf) families(families []*dto.MetricFamily) {
 	}
 }
 
-// exported are the metrics that there are: those of a real server, the golden ones of internal/metrics, what every
-// declared attribute becomes, and those of others that are leaned on.
+// exported are the metrics that there are: those of a real server, what a result that has everything becomes, and
+// those of others that are leaned on.
 func exported(t *testing.T) labelsOf {
 	t.Helper()
 	out := labelsOf{}
 	out.families(parsed(t, served(t)))
-	golden, err := os.ReadFile("../metrics/testdata/shift.prom")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out.families(parsed(t, golden))
 	out.families(declared(t))
 	out.add("up")
 	out.add("ALERTS", "alertname", "alertstate", "severity")
 	out.add("node_boot_time_seconds")
-	// Of a boot that went as no recorded one did.
-	out.add("lastgood_boot_info", "class", "intended")
 	out.recorded(t)
 	return out
 }
@@ -94,7 +88,8 @@ func served(t *testing.T) []byte {
 	return b
 }
 
-// declared is what metrics become of a subject of each kind, with its texts and its numbers.
+// declared is what becomes of a subject of each kind, with its texts and its numbers, and of all that a report and the
+// gate can hold: on no recorded host all of it happened.
 func declared(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	all, err := kinds()
@@ -115,7 +110,13 @@ func declared(t *testing.T) []*dto.MetricFamily {
 	if err := snap.Sort(); err != nil {
 		t.Fatal(err)
 	}
-	return metrics.Families(metrics.Input{Kinds: all, Snapshot: snap, Base: snap, Waiting: -1})
+	id := &snapshot.Identity{Kernel: snapshot.KernelIdentity{Release: "6.12.1", BuildID: "ab", Arch: "x86_64"}}
+	rep := &report.Report{Verdict: snapshot.Regressed, Taken: time.Unix(1, 0), Current: id, Baseline: id, Accepted: time.Unix(1, 0), AcceptedBy: "root",
+		Findings: []snapshot.Finding{{Code: "c", Severity: snapshot.Critical, Class: snapshot.ClassKernel, Attr: "a",
+			Subject: snapshot.SubjectRef{Kind: "hw.disk", ID: "one", Label: "disk"}}},
+		Candidates: []report.Candidate{{Kernel: "6.13", Verdict: snapshot.Good}}, Boot: &report.Boot{Class: "fell back", Intended: "6.13", Running: "6.12.1"}}
+	return metrics.Families(metrics.Input{Kinds: all, Snapshot: snap, Base: snap, Report: rep, Boots: []metrics.Boot{{}}, Waiting: 1,
+		Gate: &metrics.Gate{Held: true, Since: time.Unix(1, 0), Step: "recovered", From: "6.13", To: "6.12.1"}})
 }
 
 var (
