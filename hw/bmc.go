@@ -46,7 +46,7 @@ var bmc = snapshot.Kind{
 		{Name: "described", Doc: "yes where the firmware describes a controller (SMBIOS type 38)"},
 		{Name: "described_interface", Doc: "how it is reached, as the firmware says"},
 		{Name: "described_address", Doc: "where it is reached, as the firmware says: port, memory or SMBus address"},
-		{Name: "hosed_count", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "how often since boot its interface was found in a state that cannot be"},
+		{Name: "hosed_count", Unit: snapshot.Count, Better: snapshot.LowerBetter, Cumulative: true, Doc: "how often since boot its interface was found in a state that cannot be"},
 		{Name: "long_timeouts", Unit: snapshot.Count, Noise: snapshot.Evidence, Doc: "how often since boot the driver waited long for it"},
 		{Name: "transactions", Unit: snapshot.Count, Noise: snapshot.Evidence, Doc: "how many requests it has answered since boot"},
 		{Name: "params", Noise: snapshot.Evidence, Doc: "what the driver uses: interface, address, interrupt"},

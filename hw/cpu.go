@@ -42,8 +42,8 @@ var cpu = snapshot.Kind{
 		{Name: "governor", Doc: "by which policy"},
 		{Name: "idle_driver", Doc: "what puts idle CPUs to sleep"},
 		{Name: "clocksource", Doc: "what the kernel reads the time from"},
-		{Name: "throttled_core", Unit: snapshot.Count, Noise: snapshot.Ambient, Doc: "how often cores were slowed down by heat since boot, over all CPUs"},
-		{Name: "throttled_package", Unit: snapshot.Count, Noise: snapshot.Ambient, Doc: "how often the package that had it most was slowed down by heat since boot"},
+		{Name: "throttled_core", Unit: snapshot.Count, Noise: snapshot.Ambient, Cumulative: true, Doc: "how often cores were slowed down by heat since boot, over all CPUs"},
+		{Name: "throttled_package", Unit: snapshot.Count, Noise: snapshot.Ambient, Cumulative: true, Doc: "how often the package that had it most was slowed down by heat since boot"},
 	},
 	Rules: []snapshot.Rule{
 		{Code: "cpu-fewer", On: snapshot.OnWorse, Attr: "online", Topic: "count", Severity: snapshot.Critical, Class: snapshot.ClassHardware, Message: "the kernel uses {new} CPUs, used {old}",

@@ -27,8 +27,8 @@ var edac = snapshot.Kind{
 	Attrs: []snapshot.Attr{
 		{Name: "controller", Doc: "what the driver calls the controller"},
 		{Name: "size_bytes", Unit: snapshot.Bytes, Doc: "memory that it has"},
-		{Name: "corrected", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "errors that were corrected since boot"},
-		{Name: "uncorrected", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "errors that could not be corrected since boot"},
+		{Name: "corrected", Unit: snapshot.Count, Better: snapshot.LowerBetter, Cumulative: true, Doc: "errors that were corrected since boot"},
+		{Name: "uncorrected", Unit: snapshot.Count, Better: snapshot.LowerBetter, Cumulative: true, Doc: "errors that could not be corrected since boot"},
 		{Name: "where", Noise: snapshot.Evidence, Doc: "modules that have had errors, with corrected and uncorrected ones"},
 	},
 	Rules: []snapshot.Rule{

@@ -28,7 +28,7 @@ var usbPortOfHub = snapshot.Kind{
 	Name: usbPortKind,
 	Doc:  "a port of a USB hub, known by its socket and the bus that it is on; a socket for USB 3 has two, one on each bus",
 	Attrs: []snapshot.Attr{
-		{Name: "over_current_count", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "how often it was switched off for too much current since boot"},
+		{Name: "over_current_count", Unit: snapshot.Count, Better: snapshot.LowerBetter, Cumulative: true, Doc: "how often it was switched off for too much current since boot"},
 		{Name: "connect_type", Doc: "hotplug, hardwired, not used or unknown, as the firmware says"},
 		{Name: "state", Noise: snapshot.Evidence, Doc: "state of what is attached (since Linux 6.8)"},
 		{Name: "peer", Noise: snapshot.Evidence, Doc: "the same socket's port on the other bus, by its name of today"},

@@ -59,7 +59,7 @@ func kindsPage(t *testing.T) string {
 	}
 	var b strings.Builder
 	b.WriteString("# Kinds, attributes, rules\n\nGenerated from the declarations. Everything that lastgood observes is a subject of one of these kinds. A rule's numbers\n" +
-		"and severity can be changed by its code in `/etc/lastgood/lastgood.yaml`. Attributes of noise *sampled* or *ambient* are\nnever compared by value; *evidence* only explains.\n")
+		"and severity can be changed by its code in `/etc/lastgood/lastgood.yaml`. Attributes of noise *sampled* or *ambient* are\nnever compared by value; *evidence* only explains. A *counter* only grows, from the boot, the driver's start or the thing's\nfirst day on; every other number may fall.\n")
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		k := all[name]
 		fmt.Fprintf(&b, "\n## %s\n\n%s", k.Name, k.Doc)
@@ -72,7 +72,11 @@ func kindsPage(t *testing.T) string {
 			if noise == snapshot.Exact {
 				noise = "exact"
 			}
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", a.Name, a.Unit, a.Better, noise, a.Doc)
+			unit := string(a.Unit)
+			if a.Cumulative {
+				unit = strings.TrimSpace(strings.TrimSuffix(unit, string(snapshot.Count)) + " counter")
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", a.Name, unit, a.Better, noise, a.Doc)
 		}
 		if len(k.Rules) > 0 {
 			b.WriteString("\n| rule | fires on | severity | class |\n|---|---|---|---|\n")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
 
 	"lastgood/internal/baseline"
 	"lastgood/internal/metrics"
@@ -67,13 +68,20 @@ func TestMetricNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	lintMetrics(t, b.Bytes())
+	seen := map[string]bool{}
 	for _, f := range families {
 		if name := f.GetName(); strings.HasSuffix(name, "_dropped") && f.Metric[0].Gauge.GetValue() != 0 {
 			t.Errorf("two attributes are one metric: %v", f.Metric)
 		}
-		if strings.HasSuffix(f.GetName(), "_total") {
-			t.Errorf("%s is no counter", f.GetName())
+		// OpenMetrics calls a counter by its name without the ending: no gauge may bear that one.
+		base, counter := strings.CutSuffix(f.GetName(), "_total")
+		if counter != (f.GetType() == dto.MetricType_COUNTER) {
+			t.Errorf("%s is a %s", f.GetName(), f.GetType())
 		}
+		if seen[base] {
+			t.Errorf("OpenMetrics knows two families as %s", base)
+		}
+		seen[base] = true
 	}
 }
 

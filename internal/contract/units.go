@@ -41,7 +41,7 @@ var unitDeclared = snapshot.Kind{
 		{Name: "sub", Noise: snapshot.Evidence, Doc: "systemd's finer state: running, exited, listening, auto-restart …"},
 		{Name: "starts", Doc: "boot where it is enabled, demand where a socket, timer, path or bus name starts it, other where another unit pulls it in"},
 		{Name: "result", Doc: "of a service, how its last run ended: success, exit-code, signal, timeout, start-limit-hit …"},
-		{Name: "restarts", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "of a service, how often systemd restarted it"},
+		{Name: "restarts", Unit: snapshot.Count, Better: snapshot.LowerBetter, Cumulative: true, Doc: "of a service, how often systemd restarted it"},
 		{Name: "load", Doc: "loaded, masked, not-found, error"},
 		{Name: "file", Doc: "enabled, disabled, static, masked …"},
 		{Name: "fragment", Noise: snapshot.Evidence, Doc: "its file"},

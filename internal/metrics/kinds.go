@@ -61,7 +61,11 @@ func (b *builder) number(k *snapshot.Kind, a *snapshot.Attr, s, old *snapshot.Su
 		return
 	}
 	m, id := measureOf(a), label{"id", s.ID}
-	b.add(metricName(k.Name, m.name), sentence(a.Doc), v*m.factor, id)
+	if a.Cumulative {
+		b.count(metricName(k.Name, counterName(m.name)), sentence(a.Doc), v*m.factor, id)
+	} else {
+		b.add(metricName(k.Name, m.name), sentence(a.Doc), v*m.factor, id)
+	}
 	if limit, ok := limitOf(a, s); ok {
 		b.add(metricName(k.Name, m.name, "headroom_ratio"), "What is left of the limit, as a share of it: "+a.Name+".", (limit-v)/limit, id)
 	}

@@ -2,7 +2,8 @@
 // a check, the snapshot that it judged and the one that it was held to.
 //
 // Nothing here knows a probe or a reader: what a kind's attributes become follows from
-// their declarations. An attribute with a number is a gauge in its base unit,
+// their declarations. An attribute with a number is a gauge in its base unit, or a counter
+// (lastgood_KIND_ATTR_UNIT_total) where it is declared cumulative,
 //
 //	lastgood_KIND_ATTR_UNIT{id}                  its value
 //	lastgood_KIND_baseline_ATTR_UNIT{id}         the same at the last good boot
@@ -123,13 +124,23 @@ const capName, droppedName = "lastgood_metrics_series_limit", "lastgood_metrics_
 
 const droppedHelp = "Series that a metric does not have: beyond that limit, or not to be told from another one."
 
-// add adds a series of a gauge, unless the family is full or has it already: Prometheus
-// refuses a whole scrape for one series that stands twice, and two long names may be one
-// once they are cut.
+// add adds a series of a gauge.
 func (b *builder) add(name, help string, value float64, labels ...label) {
+	b.series(name, help, &dto.Metric{Gauge: &dto.Gauge{Value: &value}}, labels)
+}
+
+// count adds a series of a counter.
+func (b *builder) count(name, help string, value float64, labels ...label) {
+	b.series(name, help, &dto.Metric{Counter: &dto.Counter{Value: &value}}, labels)
+}
+
+// series adds a series, unless the family is full or has it already: Prometheus refuses a
+// whole scrape for one series that stands twice, and two long names may be one once they
+// are cut.
+func (b *builder) series(name, help string, m *dto.Metric, labels []label) {
 	f := b.families[name]
 	if f == nil {
-		f = &dto.MetricFamily{Name: &name, Help: &help, Type: dto.MetricType_GAUGE.Enum()}
+		f = &dto.MetricFamily{Name: &name, Help: &help, Type: typeOf(m)}
 		b.families[name] = f
 	}
 	if len(f.Metric) >= b.most {
@@ -137,7 +148,6 @@ func (b *builder) add(name, help string, value float64, labels ...label) {
 		return
 	}
 	key := name
-	m := &dto.Metric{Gauge: &dto.Gauge{Value: &value}}
 	for _, l := range labels {
 		if l.value = clean(l.value); l.value != "" {
 			m.Label = append(m.Label, &dto.LabelPair{Name: &l.name, Value: &l.value})
@@ -150,6 +160,13 @@ func (b *builder) add(name, help string, value float64, labels ...label) {
 	}
 	b.seen[key] = true
 	f.Metric = append(f.Metric, m)
+}
+
+func typeOf(m *dto.Metric) *dto.MetricType {
+	if m.Counter != nil {
+		return dto.MetricType_COUNTER.Enum()
+	}
+	return dto.MetricType_GAUGE.Enum()
 }
 
 // done closes the set with what was left out of it, and sorts it.

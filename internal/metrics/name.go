@@ -15,6 +15,11 @@ type measure struct {
 
 const secondsPerHour = 3600
 
+// counterName is a gauge's name as that of a counter (OpenMetrics 1.0, counter).
+func counterName(gauge string) string {
+	return strings.TrimSuffix(gauge, "_number") + "_total"
+}
+
 // measureOf names an attribute's metric by what Prometheus asks for: base units, the unit
 // last, and none of the endings that stand for counters, histograms and texts.
 func measureOf(a *snapshot.Attr) measure {

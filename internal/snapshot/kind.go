@@ -58,6 +58,10 @@ type Attr struct {
 	// SpreadAttr names the attribute that says how far the samples of a sampled one lay
 	// apart. With it OnGrowth may judge it: a growth within both sides' spreads is noise.
 	SpreadAttr string
+	// Cumulative numbers only grow, from the boot, the driver's start or the thing's first day
+	// on, and fall where that begins anew: a growth over time may be taken from them. What a
+	// number of several things that come and go says, or one that is cut off, is none.
+	Cumulative bool
 	// Ref attributes are the keys of other subjects, one or a set. Where such a subject is
 	// known by another ID now, the older snapshot's are compared under that one.
 	Ref bool
@@ -208,6 +212,9 @@ func checkKind(k *Kind) error {
 		seen[a.Name] = true
 	}
 	for _, a := range k.Attrs {
+		if a.Cumulative && (len(a.Order) > 0 || a.Better == HigherBetter) {
+			return fmt.Errorf("attribute %s: what only grows has no order, and more of it is no improvement", a.Name)
+		}
 		if a.LimitAttr != "" && !seen[a.LimitAttr] {
 			return fmt.Errorf("attribute %s: limit %s is not declared", a.Name, a.LimitAttr)
 		}
