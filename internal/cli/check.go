@@ -63,7 +63,7 @@ func (c *check) run(ctx context.Context, s *session, args []string) (int, error)
 	if err := errors.Join(noArguments(args), c.settling.check(s)); err != nil {
 		return exitUsage, err
 	}
-	format, err := s.format(report.Formats()...)
+	format, err := s.format(reportFormats()...)
 	if err != nil {
 		return exitUsage, err
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"lastgood/internal/report"
 )
 
 // completionDir holds what the shells read.
@@ -19,7 +18,7 @@ const completionDir = "../../deploy/completion"
 // formatsIn is where a command says which formats it has, where not in its own file.
 var formatsIn = map[string]string{"watch": "watchprint.go"}
 
-var formatCall = regexp.MustCompile(`\.format\((report\.Formats\(\)|[^)]*)`)
+var formatCall = regexp.MustCompile(`\.format\((reportFormats\(\)|[^)]*)`)
 
 // formatsOf are a command's output formats, read where it checks them: session.format takes
 // them at the time of the call, and there is no other list of them.
@@ -40,8 +39,8 @@ func formatsOf(t *testing.T, name string) []string {
 	switch {
 	case m == nil:
 		return nil
-	case strings.HasPrefix(string(m[1]), "report.Formats()"):
-		return report.Formats()
+	case strings.HasPrefix(string(m[1]), "reportFormats()"):
+		return reportFormats()
 	}
 	var out []string
 	for word := range strings.SplitSeq(string(m[1]), ",") {

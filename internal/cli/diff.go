@@ -35,7 +35,7 @@ func (s *session) diff(ctx context.Context, args []string, failOn string) (int, 
 	if len(args) != 2 {
 		return exitUsage, hinted(fmt.Errorf("diff wants two snapshots, got %d", len(args)), "lastgood diff last-good current")
 	}
-	format, err := s.format(report.Formats()...)
+	format, err := s.format(reportFormats()...)
 	if err != nil {
 		return exitUsage, err
 	}

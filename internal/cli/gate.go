@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/gate"
-	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
 
@@ -57,7 +56,7 @@ func statusOf(v snapshot.Verdict, err error) int {
 }
 
 func (g *gateRun) gate(ctx context.Context, s *session) (snapshot.Verdict, error) {
-	if _, err := s.format(report.Formats()...); err != nil {
+	if _, err := s.format(reportFormats()...); err != nil {
 		return "", err
 	}
 	if err := g.open(ctx, s); err != nil {

@@ -135,6 +135,24 @@ func TestTextfile(t *testing.T) {
 	}
 }
 
+// What -o prometheus says is part of what the collector and a scrape get, by the same names.
+func TestOneExposition(t *testing.T) {
+	state, kept := recordedState(t)
+	b, err := lastgoodProcess(t, "diff", "--state-dir", state, "-o", "prometheus", "boot-1", "boot-2").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lintMetrics(t, b)
+	if !bytes.Contains(b, []byte(`lastgood_verdict{verdict="good"} 1`)) {
+		t.Errorf("no verdict: %s", b)
+	}
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "# TYPE ") && !bytes.Contains(kept, []byte(line)) {
+			t.Errorf("--textfile has no such metric: %s", line)
+		}
+	}
+}
+
 // A socket of systemd's is taken, and SIGTERM ends the server in order.
 func TestServeOnASocketOfSystemd(t *testing.T) {
 	state, _ := recordedState(t)

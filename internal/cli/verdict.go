@@ -7,6 +7,7 @@ import (
 
 	"lastgood/internal/boot"
 	"lastgood/internal/compare"
+	"lastgood/internal/metrics"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
@@ -48,8 +49,18 @@ func fill(rep *report.Report, j compare.Judgement, base, snap *snapshot.Snapshot
 	}
 }
 
-// print writes a report in a format.
+// prometheusFormat is what node_exporter's textfile collector reads.
+const prometheusFormat = "prometheus"
+
+// reportFormats are the formats of a report, the default one first.
+func reportFormats() []string { return append(report.Formats(), prometheusFormat) }
+
+// print writes a report in a format. As metrics it is what `serve` and --textfile say of the
+// check as a whole, by the same names.
 func (s *session) print(format string, rep *report.Report) error {
+	if format == prometheusFormat {
+		return metrics.WriteText(s.env.Out, metrics.Families(metrics.Input{Report: rep, Waiting: -1}))
+	}
 	return report.Write(s.env.Out, format, rep, s.options())
 }
 

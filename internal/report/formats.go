@@ -22,10 +22,10 @@ var formats = []format{
 	{name: "junit", write: JUnit},
 	{name: "nagios", write: Nagios, exit: nagiosExit},
 	{name: "npd", write: NPD, exit: npdExit},
-	{name: "prometheus", write: Prometheus},
 }
 
-// Formats are the names of the formats, the default one first.
+// Formats are the names of the formats, the default one first. Prometheus' is none of them:
+// all metrics are written by package metrics, which lies above this one.
 func Formats() []string {
 	names := make([]string, len(formats))
 	for i, f := range formats {
