@@ -43,8 +43,8 @@ var smart = snapshot.Kind{
 	WeakAliases: []string{"at", "table", "fs"},
 	Attrs: []snapshot.Attr{
 		{Name: "critical_warning", Better: snapshot.LowerBetter, Doc: "what the disk warns of: spare is low, temperature, reliability is degraded, read-only, failure is foretold … (an empty set: nothing)"},
-		{Name: "available_spare", Better: snapshot.HigherBetter, Doc: "spare blocks that are left, percent"},
-		{Name: "percentage_used", Noise: snapshot.Sampled, Better: snapshot.LowerBetter, Doc: "how much of its foreseen life is used up, percent; may exceed 100"},
+		{Name: "available_spare", Unit: snapshot.Percent, Better: snapshot.HigherBetter, Doc: "spare blocks that are left"},
+		{Name: "percentage_used", Unit: snapshot.Percent, Noise: snapshot.Sampled, Better: snapshot.LowerBetter, Doc: "how much of its foreseen life is used up; may exceed 100"},
 		{Name: "media_errors", Unit: snapshot.Count, Better: snapshot.LowerBetter, Cumulative: true, Doc: "data that could not be read back (NVMe), uncorrectable errors that were reported (ATA attribute 187)"},
 		{Name: "reallocated", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "sectors that spare ones took the place of (ATA attribute 5)"},
 		{Name: "pending", Unit: snapshot.Count, Better: snapshot.LowerBetter, Doc: "sectors that wait to be written before they can be read (ATA attribute 197)"},

@@ -49,15 +49,16 @@ func TestMetricNames(t *testing.T) {
 	}
 	snap := &snapshot.Snapshot{}
 	for _, k := range all {
-		numbers, texts := snapshot.Attrs{}, snapshot.Attrs{}
+		numbers, texts, sets := snapshot.Attrs{}, snapshot.Attrs{}, snapshot.Attrs{}
 		for _, a := range k.Attrs {
-			numbers[a.Name], texts[a.Name] = snapshot.Int(3), snapshot.Text("a text")
+			numbers[a.Name], texts[a.Name], sets[a.Name] = snapshot.Int(3), snapshot.Text("a text"), snapshot.List("one", "two")
 			if len(a.Order) > 0 {
 				texts[a.Name] = snapshot.Text(a.Order[0])
 			}
 		}
 		snap.Subjects = append(snap.Subjects, snapshot.Subject{Kind: k.Name, ID: "numbers", Outcome: snapshot.Measured, Attrs: numbers},
-			snapshot.Subject{Kind: k.Name, ID: "texts", Outcome: snapshot.Measured, Attrs: texts})
+			snapshot.Subject{Kind: k.Name, ID: "texts", Outcome: snapshot.Measured, Attrs: texts},
+			snapshot.Subject{Kind: k.Name, ID: "sets", Outcome: snapshot.Measured, Attrs: sets})
 	}
 	if err := snap.Sort(); err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ func (b *builder) kind(k *snapshot.Kind, subjects []snapshot.Subject, base *snap
 		for j := range k.Attrs {
 			b.number(k, &k.Attrs[j], s, old)
 			b.level(k, &k.Attrs[j], s)
+			b.members(k, &k.Attrs[j], s)
 		}
 	}
 	for j := range k.Attrs {
@@ -98,6 +99,17 @@ func (b *builder) level(k *snapshot.Kind, a *snapshot.Attr, s *snapshot.Subject)
 		names = append(names, fmt.Sprintf("%d %s", i, o))
 	}
 	b.add(metricName(k.Name, unreserved(word(a.Name)), "level"), "How bad it is: "+clean(strings.Join(names, ", "))+".", float64(at), label{"id", s.ID})
+}
+
+// members adds how many a set holds, where more or fewer of them are worse: the warnings
+// of a disk, the critical events in a log. Which they are is not for a label: they come
+// and go.
+func (b *builder) members(k *snapshot.Kind, a *snapshot.Attr, s *snapshot.Subject) {
+	items, ok := s.Attrs[a.Name].Items()
+	if !ok || a.Noise == snapshot.Evidence || a.Better == snapshot.NeitherBetter {
+		return
+	}
+	b.add(metricName(k.Name, word(a.Name), "members"), "How many there are: "+a.Name+".", float64(len(items)), label{"id", s.ID})
 }
 
 // judgedStates are the attributes whose states a rule speaks of, with those states.

@@ -32,6 +32,8 @@ func measureOf(a *snapshot.Attr) measure {
 		return measure{unreserved(name), 1}
 	case snapshot.Count:
 		return measure{unreserved(name), 1}
+	case snapshot.Percent:
+		return measure{strings.TrimPrefix(name, "percentage_") + "_ratio", 1.0 / 100}
 	case snapshot.Bits:
 		name = strings.TrimSuffix(strings.ReplaceAll("_"+name+"_", "_bits_", "_"), "_")
 		return measure{strings.TrimPrefix(name+"_bytes_per_second", "_"), 1.0 / 8}

@@ -19,6 +19,7 @@ const (
 	Bits    Unit = "bits_per_second"
 	RPM     Unit = "rpm"
 	Volts   Unit = "volts"
+	Percent Unit = "percent"
 )
 
 // Better says which direction is an improvement.
