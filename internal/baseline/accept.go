@@ -131,8 +131,13 @@ func acceptedFile(boot, sum string) string {
 }
 
 // loseRecord keeps a damaged last-good in damaged/ and puts a record of the loss
-// in its place: an absent one would say that none was ever accepted.
+// in its place: an absent one would say that none was ever accepted. Who does not hold
+// the lock only reports: another may have accepted a boot since this was read.
 func (s *Store) loseRecord(d *DamagedError) {
+	if !s.locked() {
+		s.report("%v", d)
+		return
+	}
 	if !s.locked() {
 		s.report("%v", d)
 		return

@@ -136,11 +136,20 @@ func (s *Store) bootFiles() ([]fileInfo, error) {
 	}), nil
 }
 
+// readSnapshot is readSealed of a snapshot.
+func (s *Store) readSnapshot(path string) (b []byte, sum string, err error) {
+	b, sum, err = s.readSealed(path, s.o.MaxSnapshot)
+	if errors.Is(err, errTooLarge) && s.o.MaxSnapshot < maxSnapshot {
+		err = fileErr("read", path, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, s.o.MaxSnapshot))
+	}
+	return b, sum, err
+}
+
 // readBoot reads a snapshot of the store, with its bytes and checksum, and sets
 // it aside where it is damaged. It must be of the given boot.
 func (s *Store) readBoot(name, boot string) (*snapshot.Snapshot, []byte, string, error) {
 	path := s.path(bootsDir, name)
-	b, sum, err := s.readSealed(path, maxSnapshot)
+	b, sum, err := s.readSnapshot(path)
 	var snap *snapshot.Snapshot
 	if err == nil {
 		snap, err = snapshot.Decode(b)
@@ -173,7 +182,7 @@ type header struct {
 // subjects: those are nearly all of it, and a list needs none.
 func (s *Store) readHeader(boot string) (header, error) {
 	path := s.path(bootsDir, bootFile(boot))
-	b, _, err := s.readSealed(path, maxSnapshot)
+	b, _, err := s.readSnapshot(path)
 	var h header
 	if err == nil {
 		h, err = decodeHeader(b)

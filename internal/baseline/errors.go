@@ -9,6 +9,10 @@ import (
 // ErrNone is returned where no boot was accepted yet.
 var ErrNone = errors.New("no boot was accepted as the last good one yet")
 
+// ErrTooLarge is wrapped where a snapshot is larger than Options.MaxSnapshot: it is whole,
+// for all that is known, and who has more memory may read it.
+var ErrTooLarge = errors.New("a snapshot larger than is read here")
+
 // ErrNotLocked is returned by what writes to the store without holding its lock.
 var ErrNotLocked = errors.New("the store is not locked")
 

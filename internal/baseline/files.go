@@ -53,7 +53,10 @@ type fileInfo struct {
 	Size int64
 }
 
-var errTooLarge = errors.New("larger than lastgood ever writes it")
+var (
+	errTooLarge   = errors.New("larger than lastgood ever writes it")
+	errNotRegular = errors.New("no regular file: lastgood writes no links, and follows none here")
+)
 
 // osFiles is the real file system.
 type osFiles struct{}
@@ -104,11 +107,28 @@ func (o osFiles) Append(name string) (file, error) {
 }
 
 func (osFiles) ReadFile(name string, max int64) ([]byte, error) {
-	f, err := os.Open(name)
+	// A link may lead out of the folder, to what its reader may show others; a FIFO would keep
+	// its reader waiting (open(2), O_NONBLOCK).
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, errNotRegular
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
+	return readAll(f, max)
+}
+
+// readAll reads an open file, and refuses one larger than max with errTooLarge.
+func readAll(f *os.File, max int64) ([]byte, error) {
 	var b bytes.Buffer
 	if info, err := f.Stat(); err == nil && info.Size() <= max {
 		b.Grow(int(info.Size()) + bytes.MinRead) // else it grows as it is read

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"lastgood/internal/snapshot"
 )
@@ -85,12 +86,17 @@ func encodeSealed(v any) ([]byte, error) {
 	return b, err
 }
 
-// ReadFile reads a snapshot from any file. Its checksum is verified where it
+// ReadFile reads a snapshot from any file, a link or a pipe among them. Its checksum is verified where it
 // bears one; a snapshot without is taken as it is. It returns a *DamagedError,
 // a *snapshot.SchemaError, an error that wraps snapshot.ErrNotSnapshot, or a
 // *FileError.
 func ReadFile(path string) (*snapshot.Snapshot, error) {
-	b, err := osFiles{}.ReadFile(path, maxSnapshot)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fileErr("read", path, err)
+	}
+	defer f.Close()
+	b, err := readAll(f, maxSnapshot)
 	if err != nil {
 		return nil, fileErr("read", path, err)
 	}

@@ -30,6 +30,9 @@ type Options struct {
 	BootID string
 	// Now is the clock; nil means the system's.
 	Now func() time.Time
+	// MaxSnapshot is the largest snapshot that is read, in bytes, for who has little memory:
+	// one that is larger gives ErrTooLarge. 0 is as large as lastgood writes them.
+	MaxSnapshot int64
 
 	files     files
 	maxEvents int // bytes of time line
@@ -60,6 +63,9 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if o.files == nil {
 		o.files = osFiles{}
+	}
+	if o.MaxSnapshot == 0 {
+		o.MaxSnapshot = maxSnapshot
 	}
 	if o.maxEvents == 0 {
 		o.maxEvents = maxEvents
