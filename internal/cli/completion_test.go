@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
-
 )
 
 // completionDir holds what the shells read.

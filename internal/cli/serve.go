@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -45,6 +46,20 @@ last good read and says so. Sockets that systemd passes are taken before --web.l
 	}
 }
 
+// bootIDVariable is what lastgood-serve.service says this boot's id in. Without it the time
+// of the boot stands in, which a clock that was set since makes wrong.
+const bootIDVariable = "LASTGOOD_BOOT_ID"
+
+// dashed is systemd's form of an id (sd-id128(3), 32 digits) in the kernel's, and "" where
+// it is neither.
+func dashed(id string) string {
+	id = strings.ReplaceAll(id, "-", "")
+	if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" {
+		return ""
+	}
+	return strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
+}
+
 // serveMemory is from where on memory is given back sooner: a server holds a few
 // megabytes, and a thousand clients at once must not leave ten times that behind.
 const serveMemory = 32 << 20
@@ -67,8 +82,10 @@ func (s *session) serve(ctx context.Context, address, config string, hosts []str
 	for _, l := range listeners {
 		fmt.Fprintf(s.env.Err, "lastgood: serving %s at %s\n", s.stateDir, l.Addr())
 	}
-	// Without a boot id the time of the boot stands in: a sandbox may hide /proc/sys.
-	bootID, _ := s.root.Attr(ctx, "/proc/sys/kernel/random/boot_id")
+	bootID, err := s.root.Attr(ctx, "/proc/sys/kernel/random/boot_id")
+	if err != nil { // lastgood-serve.service hides /proc/sys from it (ProcSubset=pid)
+		bootID = dashed(s.env.Getenv(bootIDVariable))
+	}
 	if s.env.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(serveMemory)
 	}

@@ -115,14 +115,7 @@ func (s *Server) snapshots(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) snapshot(w http.ResponseWriter, r *http.Request) {
-	if !s.begin(r.Context(), w) {
-		return
-	}
-	b, ok := s.encoded(w, r.PathValue("id"))
-	s.end()
-	if ok {
-		sendJSON(w, http.StatusOK, b)
-	}
+	s.answerWhole(w, r, func() ([]byte, bool) { return s.encoded(w, r.PathValue("id")) })
 }
 
 func (s *Server) encoded(w http.ResponseWriter, id string) ([]byte, bool) {
@@ -139,14 +132,7 @@ func (s *Server) encoded(w http.ResponseWriter, id string) ([]byte, bool) {
 }
 
 func (s *Server) diff(w http.ResponseWriter, r *http.Request) {
-	if !s.begin(r.Context(), w) {
-		return
-	}
-	b, ok := s.compared(w, r)
-	s.end()
-	if ok {
-		sendJSON(w, http.StatusOK, b)
-	}
+	s.answerWhole(w, r, func() ([]byte, bool) { return s.compared(w, r) })
 }
 
 func (s *Server) compared(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
@@ -190,6 +176,8 @@ func (s *Server) read(w http.ResponseWriter, id string) (*snapshot.Snapshot, boo
 		fail(w, http.StatusNotFound, err.Error(), hint)
 	case errors.As(err, &many):
 		fail(w, http.StatusBadRequest, err.Error(), many.Hint())
+	case errors.Is(err, baseline.ErrTooLarge):
+		fail(w, http.StatusInternalServerError, err.Error(), "`lastgood show` and `lastgood diff` read it on this host")
 	default:
 		fail(w, http.StatusInternalServerError, err.Error(), "")
 	}
@@ -210,27 +198,53 @@ func fit(id string) bool {
 	})
 }
 
-// heavyPatience is how long a request for a whole snapshot waits for another one's end.
+// heavyPatience is how long a request for a whole snapshot waits for others' end.
 const heavyPatience = 5 * time.Second
 
-// begin waits for the right to read whole snapshots: one at a time, so that memory is
-// bounded however many ask.
-func (s *Server) begin(ctx context.Context, w http.ResponseWriter) bool {
-	ctx, cancel := context.WithTimeout(ctx, heavyPatience)
+// maxWhole bounds the answers that are held for clients who may be slow to take them: each
+// is as large as a snapshot.
+const maxWhole = 2
+
+// answerWhole answers with what has to be read first. One reads at a time and few have an
+// answer on its way, so that memory is bounded however many ask and however slow they are.
+func (s *Server) answerWhole(w http.ResponseWriter, r *http.Request, answer func() ([]byte, bool)) {
+	ctx, cancel := context.WithTimeout(r.Context(), heavyPatience)
 	defer cancel()
+	if !take(ctx, s.whole) {
+		busy(w)
+		return
+	}
+	defer func() { <-s.whole }()
+	if !take(ctx, s.heavy) {
+		busy(w)
+		return
+	}
+	if b, ok := s.alone(answer); ok {
+		sendJSON(w, http.StatusOK, b)
+	}
+}
+
+// alone makes an answer, gives back the memory (a snapshot of thousands of subjects is many
+// times what the server holds), and then the right to read.
+func (s *Server) alone(answer func() ([]byte, bool)) ([]byte, bool) {
+	defer func() {
+		debug.FreeOSMemory()
+		<-s.heavy
+	}()
+	return answer()
+}
+
+// take takes a place, unless none is free until ctx is done.
+func take(ctx context.Context, places chan struct{}) bool {
 	select {
-	case s.heavy <- struct{}{}:
+	case places <- struct{}{}:
 		return true
 	case <-ctx.Done():
-		w.Header().Set("Retry-After", "5")
-		fail(w, http.StatusServiceUnavailable, "too many ask for whole snapshots", "")
 		return false
 	}
 }
 
-// end gives the right back, and the memory: a snapshot of thousands of subjects is many
-// times what the server holds.
-func (s *Server) end() {
-	debug.FreeOSMemory()
-	<-s.heavy
+func busy(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "5")
+	fail(w, http.StatusServiceUnavailable, "too many ask for whole snapshots", "")
 }

@@ -42,10 +42,15 @@ type Server struct {
 	o     Options
 	state atomic.Pointer[state]
 	heavy chan struct{} // held by whoever reads whole snapshots
+	whole chan struct{} // held by whoever has one to send
 
-	mu       sync.Mutex // one refresh at a time; guards what follows
-	seen     string     // the folder as it was when it was last read
-	looked   atomic.Int64
+	mu     sync.Mutex // one refresh at a time; guards what follows
+	seen   string     // the folder as it was when it was last read
+	readAt time.Time  // when that was
+
+	// looked is when the folder was last looked at. It is kept with its monotonic reading
+	// (package time), so that a clock that is set does not tell for or against anybody's health.
+	looked   atomic.Pointer[time.Time]
 	scrapes  atomic.Int64
 	reads    atomic.Int64
 	failures atomic.Int64
@@ -56,8 +61,9 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{o: o, heavy: make(chan struct{}, 1)}
-	s.looked.Store(o.Now().UnixNano())
+	s := &Server{o: o, heavy: make(chan struct{}, 1), whole: make(chan struct{}, maxWhole)}
+	now := o.Now()
+	s.looked.Store(&now)
 	s.state.Store(&state{})
 	return s
 }
@@ -85,7 +91,7 @@ func (s *Server) Watch(ctx context.Context, alive func()) {
 
 // Healthy reports whether the folder is being looked at.
 func (s *Server) Healthy() bool {
-	return s.o.Now().Sub(time.Unix(0, s.looked.Load())) < staleAfter
+	return s.o.Now().Sub(*s.looked.Load()) < staleAfter
 }
 
 // Handler answers all requests.

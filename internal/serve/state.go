@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"lastgood/internal/baseline"
 	"lastgood/internal/gate"
@@ -48,37 +48,37 @@ func watched() []string {
 	return []string{"", "boots", "last-good", "events.jsonl", baseline.ReportFile, baseline.GateFile, "spool"}
 }
 
-// signature tells one state of the folder from another without reading it.
+// signature tells one state of the folder from another without reading it. The time of a
+// change counts and not that of the content: it tells that a file may be read again, too.
 func (s *Server) signature() string {
 	var b strings.Builder
 	for _, name := range watched() {
-		info, err := os.Stat(filepath.Join(s.o.Dir, name))
-		if err != nil {
-			fmt.Fprintf(&b, "%s: %v;", name, errors.Is(err, fs.ErrNotExist))
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(s.o.Dir, name), &st); err != nil {
+			fmt.Fprintf(&b, "%s: %v;", name, err)
 			continue
 		}
-		fmt.Fprintf(&b, "%s: %d %d %d;", name, info.ModTime().UnixNano(), info.Size(), inode(info))
+		// Two files of one name may be written in one tick of the clock: their inodes differ.
+		fmt.Fprintf(&b, "%s: %d.%d %d %d:%d;", name, st.Ctim.Sec, st.Ctim.Nsec, st.Size, st.Dev, st.Ino)
 	}
 	return b.String()
 }
 
-// inode tells two files of one name apart that were written in one tick of the clock.
-func inode(info fs.FileInfo) uint64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return st.Ino
-	}
-	return 0
-}
+// againAfter is when a folder that could not be read in full is read again though nothing
+// in it changed by its times: what is deeper in it is not looked at, a boot's own file say.
+const againAfter = time.Minute
 
-// Refresh reads the folder where it changed since it was read.
+// Refresh reads the folder where it changed since it was read, or could not be read in full.
 func (s *Server) Refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looked.Store(s.o.Now().UnixNano())
+	at := s.o.Now()
+	s.looked.Store(&at)
 	now := s.signature()
-	if now == s.seen {
+	if now == s.seen && (len(s.state.Load().faults) == 0 || at.Sub(s.readAt).Abs() < againAfter) {
 		return
 	}
+	s.readAt = at
 	s.heavy <- struct{}{}
 	defer func() { <-s.heavy }()
 	s.reads.Add(1)
@@ -199,7 +199,7 @@ func readReport(folder *baseline.Folder, st *state) *report.Report {
 
 // snapshotsOf reads the newest snapshot and the last good one, and gives the history.
 func (s *Server) snapshotsOf(in *metrics.Input, st *state) []baseline.Entry {
-	store, err := baseline.Open(s.o.Dir, baseline.Options{BootID: s.o.BootID})
+	store, err := s.store()
 	if err != nil {
 		st.broke("%v", err)
 		return nil
@@ -227,7 +227,9 @@ func (s *Server) snapshotsOf(in *metrics.Input, st *state) []baseline.Entry {
 	for _, d := range store.Damaged() {
 		st.fault("%s", d)
 	}
-	if len(entries) > 0 && entries[0].Err != nil {
+	if len(entries) > 0 && errors.Is(entries[0].Err, baseline.ErrTooLarge) {
+		st.fault("%v", entries[0].Err) // the report of it stands
+	} else if len(entries) > 0 && entries[0].Err != nil {
 		st.broke("%v", entries[0].Err)
 	}
 	return entries
@@ -248,9 +250,18 @@ func (s *Server) thisBoot(st *state) (is, known bool) {
 
 // snapshotOf reads a snapshot by a word for it.
 func (s *Server) snapshotOf(id string) (*snapshot.Snapshot, error) {
-	store, err := baseline.Open(s.o.Dir, baseline.Options{BootID: s.o.BootID})
+	store, err := s.store()
 	if err != nil {
 		return nil, err
 	}
 	return store.Load(id)
+}
+
+// maxSnapshot bounds a snapshot that is read here, in bytes: twice one of 25,000 devices.
+// Decoded it takes five times that; two are held while they are compared, and
+// lastgood-serve.service leaves room for these.
+const maxSnapshot = 24 << 20
+
+func (s *Server) store() (*baseline.Store, error) {
+	return baseline.Open(s.o.Dir, baseline.Options{BootID: s.o.BootID, MaxSnapshot: maxSnapshot})
 }
