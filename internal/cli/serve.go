@@ -60,9 +60,13 @@ func dashed(id string) string {
 	return strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-")
 }
 
-// serveMemory is from where on memory is given back sooner: a server holds a few
-// megabytes, and a thousand clients at once must not leave ten times that behind.
-const serveMemory = 32 << 20
+// Bounds on a server's memory. It holds a few megabytes: half as much again may be waste,
+// and from serveMemory on that is given back sooner, for a thousand clients at once must not
+// leave ten times as much behind.
+const (
+	serveMemory = 32 << 20
+	serveWaste  = 50 // percent, as GOGC
+)
 
 func (s *session) serve(ctx context.Context, address, config string, hosts []string) (int, error) {
 	if err := errors.Join(s.ownState(), serve.CheckConfig(config)); err != nil {
@@ -88,6 +92,9 @@ func (s *session) serve(ctx context.Context, address, config string, hosts []str
 	}
 	if s.env.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(serveMemory)
+	}
+	if s.env.Getenv("GOGC") == "" {
+		debug.SetGCPercent(serveWaste)
 	}
 	server := serve.New(serve.Options{
 		Dir: s.stateDir, Kinds: all, Judge: judging(all, policy), Version: Version,

@@ -249,7 +249,7 @@ func hold(b *testing.B, cmd *exec.Cmd, path string, rate int, meanwhile func(at 
 			most, mostPss = max(most, rss), max(mostPss, pss)
 			if at >= next {
 				b.Logf("%v: RSS %.1f MiB, Pss %.1f MiB", at, rss, pss)
-				next += d / 10
+				next += d / 8
 			}
 			meanwhile(at)
 		})
@@ -313,7 +313,11 @@ func BenchmarkPeer(b *testing.B) {
 	dir := b.TempDir()
 	file := filepath.Join(dir, "lastgood.prom")
 	s := testServer(b, largeState(b))
-	if err := os.WriteFile(file, s.state.Load().text.plain, 0o644); err != nil {
+	var text bytes.Buffer
+	if err := s.state.Load().text.unpack(&text); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
 		b.Fatal(err)
 	}
 	none := func(time.Duration) {}

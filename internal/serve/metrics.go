@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -14,10 +15,14 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// exposition is what a result's metrics are in one format, as they are and packed. Both
-// are the beginning of an answer: what passes with time is added to it, to the packed
-// one as a gzip member of its own (RFC 1952, 2.2: members follow one another).
-type exposition struct{ plain, packed []byte }
+// exposition is what a result's metrics are in one format, packed: as text they are twelve
+// times as large, and Prometheus asks for them packed. It is the beginning of an answer: what
+// passes with time is added to it as a gzip member of its own (RFC 1952, 2.2: members follow
+// one another).
+type exposition struct {
+	packed []byte
+	size   int // of the text
+}
 
 var (
 	textFormat = expfmt.NewFormat(expfmt.TypeTextPlain)
@@ -31,7 +36,20 @@ func expose(families []*dto.MetricFamily, format expfmt.Format) (exposition, err
 		return exposition{}, err
 	}
 	packed, err := pack(plain)
-	return exposition{bytes.Clone(plain), packed}, err // Clone: the buffer grew by doubling
+	return exposition{packed, len(plain)}, err
+}
+
+// unpack writes the text of an exposition for who asked for it so.
+func (e exposition) unpack(w io.Writer) error {
+	if e.size == 0 {
+		return nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(e.packed))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, z)
+	return err
 }
 
 func write(families []*dto.MetricFamily, format expfmt.Format) ([]byte, error) {
@@ -95,19 +113,25 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	if format == openFormat {
 		tail = append(tail, "# EOF\n"...)
 	}
-	first := body.plain
 	w.Header().Set("Content-Type", string(format))
 	w.Header().Add("Vary", "Accept, Accept-Encoding")
-	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
-		first, tail = body.packed, stored(tail)
+	packed, size := acceptsGzip(r.Header.Get("Accept-Encoding")), body.size
+	if packed {
+		tail, size = stored(tail), len(body.packed)
 		w.Header().Set("Content-Encoding", "gzip")
 	}
-	w.Header().Set("Content-Length", fmt.Sprint(len(first)+len(tail)))
+	w.Header().Set("Content-Length", fmt.Sprint(size+len(tail)))
 	if r.Method == http.MethodHead {
 		return
 	}
-	_, _ = w.Write(first) // whoever asked may be gone
-	_, _ = w.Write(tail)
+	if packed {
+		_, err = w.Write(body.packed)
+	} else {
+		err = body.unpack(w)
+	}
+	if err == nil { // else whoever asked is gone
+		_, _ = w.Write(tail)
+	}
 }
 
 // acceptsGzip reads an Accept-Encoding; a weight of zero refuses.
