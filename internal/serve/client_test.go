@@ -2,16 +2,13 @@ package serve
 
 import (
 	"bufio"
-	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
-	"os"
-	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -20,70 +17,14 @@ import (
 	"lastgood/internal/snapshot"
 )
 
-func TestHostileRequests(t *testing.T) {
-	dir := t.TempDir()
-	save(t, dir, testSnapshot("boot-1", 1, 1), snapshot.Good, true)
-	s := testServer(t, dir)
-	for path, code := range map[string]int{
-		"/api/v1/snapshots/..%2f..%2f..%2fetc%2fpasswd":  400,
-		"/api/v1/snapshots/%2fetc%2fpasswd":              400,
-		"/api/v1/snapshots/..":                           307, // the path is made clean, to a list
-		"/api/v1/snapshots/boots%2fboot-1.json":          400,
-		"/api/v1/snapshots/boot-1.json":                  404,
-		"/api/v1/snapshots/boot-1%00":                    400,
-		"/api/v1/snapshots/" + strings.Repeat("a", 300):  400,
-		"/api/v1/snapshots/%3Cscript%3E":                 400,
-		"/api/v1/snapshots/-":                            404,
-		"/api/v1/diff":                                   400,
-		"/api/v1/diff?from=boot-1":                       400,
-		"/api/v1/diff?from=boot-1&to=../../etc/passwd":   400,
-		"/api/v1/diff?from=boot-1&from=boot-1&to=boot-1": 400,
-		"/api/v1/diff?from=boot-1&to=boot-1&x=1":         400,
-		"/api/v1/diff?from=boot-1&to=nosuch":             404,
-		"/metrics?" + strings.Repeat("a", 2000):          414,
-		"/nosuch":                                        404,
-		"/report.json":                                   404,
-		"/events.jsonl":                                  404,
-	} {
-		if w := get(s, path); w.Code != code || strings.Contains(w.Body.String(), "<script") {
-			t.Errorf("%.80s: status %d, want %d: %.200s", path, w.Code, code, w.Body)
-		}
-	}
-	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "WHATEVER"} {
-		w := httptest.NewRecorder()
-		s.Handler().ServeHTTP(w, httptest.NewRequest(method, "/metrics", nil))
-		wantCode(t, w, 405)
-	}
-	w := httptest.NewRecorder()
-	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", strings.NewReader("a body")))
-	wantCode(t, w, 413)
-}
-
-func TestHostHeader(t *testing.T) {
-	s := testServer(t, t.TempDir())
-	local := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1})
-	outside := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1})
-	for _, c := range []struct {
-		ctx  context.Context
-		host string
-		code int
-	}{
-		{local, "127.0.0.1:9878", 200}, {local, "localhost:9878", 200}, {local, "LOCALHOST.", 200}, {local, "[::1]:9878", 200}, {local, "node1", 200}, {local, "", 200},
-		{local, "evil.example", 421}, {local, "127.0.0.1.evil.example", 421}, {outside, "node.example:9878", 200},
-		{outside, "a b", 421}, {outside, "<script>", 421}, {outside, strings.Repeat("a", 300), 421},
-	} {
-		r := httptest.NewRequest(http.MethodGet, "/-/healthy", nil).WithContext(c.ctx)
-		r.Host = c.host
-		w := httptest.NewRecorder()
-		s.Handler().ServeHTTP(w, r)
-		if w.Code != c.code {
-			t.Errorf("host %.40q: status %d, want %d", c.host, w.Code, c.code)
-		}
-	}
-}
-
 // serving runs a server on a socket of its own, and gives its address.
 func serving(t *testing.T, s *Server, change func(*http.Server)) string {
+	t.Helper()
+	return servingFew(t, s, maxClients, change)
+}
+
+// servingFew lets so many clients in at once.
+func servingFew(t *testing.T, s *Server, clients int, change func(*http.Server)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -95,7 +36,7 @@ func serving(t *testing.T, s *Server, change func(*http.Server)) string {
 	}
 	done := make(chan error, 1)
 	go func() {
-		done <- srv.Serve(&bounded{Listener: l, slots: make(chan struct{}, maxClients), closed: make(chan struct{})})
+		done <- srv.Serve(&bounded{Listener: l, slots: make(chan struct{}, clients), closed: make(chan struct{})})
 	}()
 	t.Cleanup(func() {
 		srv.Close()
@@ -141,23 +82,117 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-func TestHugeHeaders(t *testing.T) {
-	addr := serving(t, testServer(t, t.TempDir()), nil)
+// dial connects and says a few words.
+func dial(t *testing.T, addr, words string) net.Conn {
+	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	go func() {
-		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\nX-Huge: "+strings.Repeat("a", 1<<20)+"\r\n\r\n") // the server stops reading
-	}()
-	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	t.Cleanup(func() { c.Close() })
+	if _, err := io.WriteString(c, words); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Where every place is taken by clients that say nothing or too little, others wait for no
+// longer than those are borne.
+func TestSlowClientsGiveTheirPlaceBack(t *testing.T) {
+	addr := servingFew(t, testServer(t, t.TempDir()), 3, func(srv *http.Server) { srv.ReadHeaderTimeout = 100 * time.Millisecond })
+	for _, words := range []string{"", "GET /metr", "GET / HTTP/1.1\r\nHost: localhost\r\nX: "} {
+		dial(t, addr, words)
+	}
+	client := http.Client{Timeout: 10 * time.Second}
+	w, err := client.Get("http://" + addr + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("status %d", r.StatusCode)
+	w.Body.Close()
+	if w.StatusCode != http.StatusOK {
+		t.Errorf("status %d", w.StatusCode)
+	}
+}
+
+// A client that asks and asks and takes no answer is let go.
+func TestClientThatTakesNothing(t *testing.T) {
+	dir := t.TempDir()
+	save(t, dir, testSnapshot("boot-2", 500, 10), snapshot.Good, true)
+	gone := make(chan struct{}, 1)
+	addr := serving(t, testServer(t, dir), func(srv *http.Server) {
+		srv.WriteTimeout = 100 * time.Millisecond
+		srv.ConnState = func(_ net.Conn, now http.ConnState) {
+			if now == http.StateClosed {
+				gone <- struct{}{}
+			}
+		}
+	})
+	c := dial(t, addr, "")
+	go func() {
+		for range 1000 { // 100 MB of answers: no buffer of the kernel's takes these
+			if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case <-gone:
+	case <-time.After(30 * time.Second):
+		t.Error("it was not let go")
+	}
+}
+
+// What is no request of this server's is refused in the terms of HTTP, and the next client is
+// served.
+func TestRequestsThatAreNone(t *testing.T) {
+	addr := serving(t, testServer(t, t.TempDir()), nil)
+	big := strings.Repeat("a", 1<<20)
+	for name, c := range map[string]struct {
+		words string
+		code  int
+	}{
+		"huge header":     {"GET / HTTP/1.1\r\nHost: localhost\r\nX-Huge: " + big + "\r\n\r\n", 431},
+		"many headers":    {"GET / HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("X-Many: a\r\n", 1<<16) + "\r\n", 431},
+		"huge path":       {"GET /" + big + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 431},
+		"long query":      {"GET /metrics?" + big[:4000] + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 414},
+		"no host":         {"GET / HTTP/1.1\r\n\r\n", 400},
+		"two hosts":       {"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400},
+		"another host":    {"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421},
+		"absolute URL":    {"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 421},
+		"garbage":         {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400},
+		"NUL in a path":   {"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+		"HTTP/2 preface":  {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 405},
+		"two lengths":     {"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400},
+		"chunked body":    {"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413},
+		"a body":          {"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n", 405},
+		"connect":         {"CONNECT evil.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405},
+		"path traversal":  {"GET /api/v1/snapshots/..%2f..%2f..%2f..%2fetc%2fpasswd HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+		"raw traversal":   {"GET /../../../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", 307},
+		"other's address": {"GET //evil.example/.. HTTP/1.1\r\nHost: localhost\r\n\r\n", 307},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dial(t, addr, "")
+			go func() { _, _ = io.WriteString(conn, c.words) }() // of what is huge the server does not read the end
+			w, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Body.Close()
+			if to := w.Header.Get("Location"); w.StatusCode != c.code || strings.HasPrefix(to, "//") || strings.Contains(to, "evil") {
+				t.Errorf("status %d, want %d; to %q", w.StatusCode, c.code, to)
+			}
+			next, err := http.Get("http://" + addr + "/-/healthy")
+			if err != nil {
+				t.Fatal(err)
+			}
+			next.Body.Close()
+			if next.StatusCode != http.StatusOK {
+				t.Errorf("the next client: status %d", next.StatusCode)
+			}
+		})
 	}
 }
 
@@ -200,122 +235,60 @@ func TestThousandScrapesAtOnce(t *testing.T) {
 	}
 }
 
-// systemd is told READY=1, the watchdog and STOPPING=1; the end is in order.
-func TestRunTellsSystemd(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "notify")
-	sock, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sock.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
-	t.Setenv("WATCHDOG_USEC", "2000000")
+// A few seconds of a thousand scrapes a second and more, in all formats, leave nothing behind.
+func TestManyScrapes(t *testing.T) {
 	dir := t.TempDir()
-	save(t, dir, testSnapshot("boot-2", 1, 1), snapshot.Good, true)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan error, 1)
+	save(t, dir, testSnapshot("boot-2", 200, 50), snapshot.Good, true)
 	s := testServer(t, dir)
-	go func() { done <- s.Run(ctx, []net.Listener{l}, "", slog.New(slog.DiscardHandler)) }()
-	var told []string
-	for len(told) < 3 {
-		if err := sock.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		b := make([]byte, 100)
-		n, err := sock.Read(b)
+	addr := serving(t, s, nil)
+	transport := &http.Transport{MaxIdleConnsPerHost: 50, DisableCompression: true}
+	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	held := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	ask := func(i int) error {
+		r, err := http.NewRequest(http.MethodGet, "http://"+addr+"/metrics", nil)
 		if err != nil {
-			t.Fatalf("after %q: %v", told, err)
+			return err
 		}
-		if word := string(b[:n]); len(told) == 0 || told[len(told)-1] != word {
-			told = append(told, word)
+		r.Header.Set("Accept-Encoding", []string{"gzip", "identity"}[i%2])
+		r.Header.Set("Accept", []string{"application/openmetrics-text", "text/plain"}[i/2%2])
+		w, err := client.Do(r)
+		if err != nil {
+			return err
 		}
-		if len(told) == 2 {
-			w, err := http.Get("http://" + l.Addr().String() + "/metrics")
-			if err != nil {
-				t.Fatal(err)
+		defer w.Body.Close()
+		n, err := io.Copy(io.Discard, w.Body)
+		if err != nil || w.StatusCode != 200 || n != w.ContentLength {
+			return fmt.Errorf("%s, %d of %d bytes: %w", w.Status, n, w.ContentLength, err)
+		}
+		return nil
+	}
+	before, threads := held(), runtime.NumGoroutine()
+	const scrapes, clients = 4000, 40
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := range scrapes / clients {
+				if err := ask(c + i); err != nil {
+					t.Error(err)
+				}
 			}
-			w.Body.Close()
-			cancel()
-		}
+		})
 	}
-	if want := "READY=1 WATCHDOG=1 STOPPING=1"; strings.Join(told, " ") != want {
-		t.Errorf("told %q, want %s", told, want)
+	wg.Wait()
+	transport.CloseIdleConnections()
+	if n := s.scrapes.Load(); n != scrapes {
+		t.Errorf("%d scrapes are counted", n)
 	}
-	if err := <-done; err != nil {
-		t.Error(err)
+	if after := held(); after > before+8<<20 {
+		t.Errorf("%d bytes are held, were %d", after, before)
 	}
-}
-
-// Users of the web configuration are asked for their password; a wrong file is refused.
-func TestWebConfig(t *testing.T) {
-	dir := t.TempDir()
-	config := filepath.Join(dir, "web.yml")
-	// The password is "test".
-	if err := os.WriteFile(config, []byte("basic_auth_users:\n  u: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi\n"), 0o600); err != nil {
-		t.Fatal(err)
+	// Those of connections end soon after these are closed; a leak would be one a scrape.
+	if n := runtime.NumGoroutine(); n > threads+3*clients {
+		t.Errorf("%d goroutines are left, were %d", n, threads)
 	}
-	if err := CheckConfig(config); err != nil {
-		t.Fatal(err)
-	}
-	if err := CheckConfig(""); err != nil {
-		t.Error(err)
-	}
-	if err := CheckConfig(filepath.Join(dir, "absent")); err == nil {
-		t.Error("a file that is not there is taken")
-	}
-	bad := filepath.Join(dir, "bad.yml")
-	if err := os.WriteFile(bad, []byte("tls_server_config: {cert_file: /nonexistent, key_file: /nonexistent}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := CheckConfig(bad); err == nil {
-		t.Error("a certificate that is not there is taken")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- testServer(t, dir).Run(ctx, []net.Listener{l}, config, slog.New(slog.DiscardHandler))
-	}()
-	w, err := http.Get("http://" + l.Addr().String() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Body.Close()
-	if w.StatusCode != http.StatusUnauthorized {
-		t.Errorf("status %d without a password", w.StatusCode)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-}
-
-func FuzzRequest(f *testing.F) {
-	for _, s := range []string{"boot-1", "last-good", "../x", "", "%", "a&b=c", "\x00", "6.1.0+~"} {
-		f.Add(s, s, s, "gzip;q=0")
-	}
-	dir := f.TempDir()
-	save(f, dir, testSnapshot("boot-1", 1, 1), snapshot.Good, true)
-	s := testServer(f, dir)
-	f.Fuzz(func(t *testing.T, id, query, host, header string) {
-		for _, u := range []url.URL{{Path: "/api/v1/snapshots/" + id}, {Path: "/api/v1/diff", RawQuery: query}, {Path: "/metrics", RawQuery: query}} {
-			r := httptest.NewRequest(http.MethodGet, "/", nil)
-			r.URL, r.Host = &u, host
-			r.Header.Set("Accept-Encoding", header)
-			r.Header.Set("Accept", header)
-			w := httptest.NewRecorder()
-			s.Handler().ServeHTTP(w, r)
-			if w.Code >= 500 {
-				t.Errorf("%s: status %d: %s", u.String(), w.Code, w.Body)
-			}
-		}
-	})
 }

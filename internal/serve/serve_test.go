@@ -2,22 +2,16 @@ package serve
 
 import (
 	"bytes"
-	"compress/gzip"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"lastgood/internal/baseline"
 	"lastgood/internal/report"
@@ -177,142 +171,6 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// Each format is whole, as it is and packed, and parses.
-func TestFormats(t *testing.T) {
-	dir := t.TempDir()
-	save(t, dir, testSnapshot("boot-2", 20, 5), snapshot.Good, true)
-	server := httptest.NewServer(testServer(t, dir).Handler())
-	defer server.Close()
-	for _, accept := range []string{"", "text/plain", "*/*", "application/openmetrics-text; version=1.0.0", "application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"} {
-		for _, packed := range []bool{true, false} {
-			r, err := http.NewRequest(http.MethodGet, server.URL+"/metrics", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("Accept", accept)
-			if !packed {
-				r.Header.Set("Accept-Encoding", "identity")
-			}
-			w, err := http.DefaultClient.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := io.ReadAll(w.Body)
-			w.Body.Close()
-			if err != nil || w.Uncompressed != packed {
-				t.Fatalf("%s packed %v: %v, was packed: %v", accept, packed, err, w.Uncompressed)
-			}
-			if open := strings.Contains(accept, "openmetrics"); open != strings.HasSuffix(string(b), "\n# EOF\n") || open != strings.HasPrefix(w.Header.Get("Content-Type"), "application/openmetrics-text") {
-				t.Errorf("%s: type %s, ends in %q", accept, w.Header.Get("Content-Type"), b[len(b)-20:])
-				continue
-			}
-			if strings.Contains(accept, "openmetrics") {
-				continue
-			}
-			parser := expfmt.NewTextParser(model.LegacyValidation)
-			if families, err := parser.TextToMetricFamilies(bytes.NewReader(b)); err != nil || len(families) < 20 {
-				t.Errorf("%s: %d families, %v", accept, len(families), err)
-			}
-		}
-	}
-}
-
-func TestStoredIsGzip(t *testing.T) {
-	for _, n := range []int{0, 1, 65535, 65536, 200_000} {
-		want := bytes.Repeat([]byte("a"), n)
-		z, err := gzip.NewReader(bytes.NewReader(stored(want)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if have, err := io.ReadAll(z); err != nil || !bytes.Equal(have, want) {
-			t.Errorf("%d bytes came back as %d: %v", n, len(have), err)
-		}
-	}
-}
-
-func TestDamage(t *testing.T) {
-	damage := func(name string) func(t *testing.T, dir string) {
-		return func(t *testing.T, dir string) {
-			if err := os.WriteFile(filepath.Join(dir, "new"), []byte("{\"schema\": \"lastgood.report/v1\", \"verd"), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, name)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for name, c := range map[string]struct {
-		do    func(t *testing.T, dir string)
-		stale bool
-	}{
-		"report":          {damage("report.json"), true},
-		"newest snapshot": {damage("boots/boot-2.json"), true},
-		"older snapshot":  {damage("boots/boot-0.json"), false},
-		"last good":       {damage("last-good"), false},
-		"gate":            {damage("gate.json"), false},
-		"report too large": {func(t *testing.T, dir string) {
-			if err := os.Truncate(filepath.Join(dir, "report.json"), 1<<30); err != nil {
-				t.Fatal(err)
-			}
-		}, true},
-		"folder vanished": {func(t *testing.T, dir string) {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Fatal(err)
-			}
-		}, true},
-		"folder is a file": {func(t *testing.T, dir string) {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(dir, nil, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "state")
-			for _, b := range []string{"boot-0", "boot-1", "boot-2"} {
-				save(t, dir, testSnapshot(b, 2, 1), snapshot.Good, b == "boot-1")
-			}
-			s := testServer(t, dir)
-			wantCode(t, get(s, "/metrics"), 200, "lastgood_serve_stale 0\n", "lastgood_serve_faults 0\n")
-			c.do(t, dir)
-			s.Refresh()
-			m := get(s, "/metrics")
-			wantCode(t, m, 200, `lastgood_verdict{verdict="good"} 1`, `lastgood_bpf_probe_insns_processed{id="family/case_1"} 1001`, fmt.Sprintf("lastgood_serve_stale %v\n", map[bool]int{true: 1}[c.stale]))
-			if strings.Contains(m.Body.String(), "lastgood_serve_faults 0\n") {
-				t.Error("no fault is told")
-			}
-			w := get(s, "/api/v1/report")
-			wantCode(t, w, 200, `"good"`)
-			if w.Header().Get("Lastgood-Faults") == "" || (w.Header().Get("Warning") != "") != c.stale {
-				t.Errorf("headers %v", w.Header())
-			}
-			wantCode(t, get(s, "/"), 200, "Not all could be read")
-			wantCode(t, get(s, "/-/ready"), 200)
-			// What is whole again is served again.
-			if err := os.RemoveAll(dir); err != nil {
-				t.Fatal(err)
-			}
-			save(t, dir, testSnapshot("boot-2", 9, 1), snapshot.Regressed, true)
-			s.Refresh()
-			wantCode(t, get(s, "/metrics"), 200, "lastgood_serve_stale 0\n", "lastgood_serve_faults 0\n", `lastgood_verdict{verdict="regressed"} 1`)
-		})
-	}
-}
-
-// A server that starts beside damage tells it and makes nothing up.
-func TestDamagedFromTheStart(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "report.json"), []byte("no"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s := testServer(t, dir)
-	wantCode(t, get(s, "/-/ready"), 503)
-	wantCode(t, get(s, "/metrics"), 200, "lastgood_serve_faults 1\n", "lastgood_result_present 0\n")
-	wantCode(t, get(s, "/api/v1/report"), 404, "checksum")
-}
-
 func TestThisBoot(t *testing.T) {
 	dir := t.TempDir()
 	save(t, dir, testSnapshot("boot-1", 1, 1), snapshot.Good, true)
@@ -333,52 +191,3 @@ func TestStaleHealth(t *testing.T) {
 	s.o.Now = func() time.Time { return time.Unix(1700000060, 0).Add(2 * staleAfter) }
 	wantCode(t, get(s, "/-/healthy"), 503)
 }
-
-func TestHeavyRequestsAreBounded(t *testing.T) {
-	dir := t.TempDir()
-	save(t, dir, testSnapshot("boot-2", 1, 1), snapshot.Good, true)
-	s := testServer(t, dir)
-	s.heavy <- struct{}{} // somebody else's
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	w := httptest.NewRecorder()
-	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/snapshots/boot-2", nil).WithContext(ctx))
-	wantCode(t, w, 503, "too many")
-	wantCode(t, get(s, "/metrics"), 200) // which is not held up
-	<-s.heavy
-	wantCode(t, get(s, "/api/v1/snapshots/boot-2"), 200)
-}
-
-func BenchmarkScrape(b *testing.B) {
-	for _, packed := range []string{"identity", "gzip"} {
-		b.Run(packed, func(b *testing.B) {
-			dir := b.TempDir()
-			save(b, dir, testSnapshot("boot-2", 1000, 300), snapshot.Good, true)
-			h := testServer(b, dir).Handler()
-			r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
-			r.Header.Set("Accept-Encoding", packed)
-			b.ReportAllocs()
-			for b.Loop() {
-				w := discard{http.Header{}}
-				h.ServeHTTP(w, r)
-			}
-		})
-	}
-}
-
-// BenchmarkRead is what a new result costs.
-func BenchmarkRead(b *testing.B) {
-	dir := b.TempDir()
-	save(b, dir, testSnapshot("boot-2", 1000, 300), snapshot.Good, true)
-	s := testServer(b, dir)
-	for b.Loop() {
-		s.seen = ""
-		s.Refresh()
-	}
-}
-
-type discard struct{ h http.Header }
-
-func (d discard) Header() http.Header         { return d.h }
-func (d discard) Write(b []byte) (int, error) { return len(b), nil }
-func (d discard) WriteHeader(int)             {}
