@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -66,6 +67,7 @@ func dashed(id string) string {
 const (
 	serveMemory = 32 << 20
 	serveWaste  = 50 // percent, as GOGC
+	serveProcs  = 4
 )
 
 func (s *session) serve(ctx context.Context, address, config string, hosts []string) (int, error) {
@@ -93,6 +95,8 @@ func (s *session) serve(ctx context.Context, address, config string, hosts []str
 	if s.env.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(serveMemory)
 	}
+	// A thread for each of a large host's processors would pass TasksMax of the unit.
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), serveProcs))
 	if s.env.Getenv("GOGC") == "" {
 		debug.SetGCPercent(serveWaste)
 	}

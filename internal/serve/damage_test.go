@@ -35,6 +35,11 @@ func TestDamage(t *testing.T) {
 		"older snapshot":  {damage("boots/boot-0.json"), false},
 		"last good":       {damage("last-good"), false},
 		"gate":            {damage("gate.json"), false},
+		"boots are a file": {func(t *testing.T, dir string) {
+			if err := errors.Join(os.RemoveAll(filepath.Join(dir, "boots")), os.WriteFile(filepath.Join(dir, "boots"), nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
 		"report too large": {func(t *testing.T, dir string) {
 			if err := os.Truncate(filepath.Join(dir, "report.json"), 1<<30); err != nil {
 				t.Fatal(err)

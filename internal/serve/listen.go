@@ -13,6 +13,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sys/unix"
 )
 
 // DefaultAddress is where is listened where nobody says otherwise.
@@ -70,7 +71,7 @@ func (s *Server) Run(ctx context.Context, listeners []net.Listener, webConfig st
 	s.Refresh()
 	var servers []*http.Server
 	failed := make(chan error, len(listeners))
-	slots := make(chan struct{}, maxClients)
+	slots := make(chan struct{}, clientsAtOnce())
 	for _, l := range listeners {
 		srv := s.server(log) // one each: the toolkit changes the server that it is given
 		servers = append(servers, srv)
@@ -90,6 +91,16 @@ func (s *Server) Run(ctx context.Context, listeners []net.Listener, webConfig st
 	cancel()
 	watching.Wait()
 	return errors.Join(err, stop(servers))
+}
+
+// clientsAtOnce is how many connections may be open: half of the descriptors that this process
+// may have at most, for without one the state folder cannot be read.
+func clientsAtOnce() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur/2 >= maxClients {
+		return maxClients
+	}
+	return max(int(limit.Cur/2), 1)
 }
 
 // server is an HTTP server with bounds on its clients.

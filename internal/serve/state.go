@@ -205,7 +205,10 @@ func (s *Server) snapshotsOf(in *metrics.Input, st *state) []baseline.Entry {
 		return nil
 	}
 	entries, err := store.List()
-	if err != nil {
+	switch {
+	case err != nil && len(entries) == 0: // not even what boots there are
+		st.broke("%v", err)
+	case err != nil:
 		st.fault("%v", err)
 	}
 	in.Boots = []metrics.Boot{}
