@@ -2,12 +2,9 @@ package serve
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,12 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"lastgood/internal/snapshot"
 )
 
@@ -37,38 +28,6 @@ const (
 	secondsVariable = "LASTGOOD_BENCH_SECONDS" // for how long, default 60
 	peerVariable    = "LASTGOOD_BENCH_PEER"    // set: this process is the peer, and serves that file
 )
-
-func TestMain(m *testing.M) {
-	if file := os.Getenv(peerVariable); file != "" {
-		fmt.Fprintln(os.Stderr, plainExporter(file))
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// plainExporter is what most exporters are: client_golang's handler over metrics in memory.
-func plainExporter(file string) error {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	parsed, err := parser.TextToMetricFamilies(bytes.NewReader(b))
-	if err != nil {
-		return err
-	}
-	var families []*dto.MetricFamily
-	for _, f := range parsed {
-		families = append(families, f)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(os.Stderr, "serving at", l.Addr())
-	gatherer := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
-	return http.Serve(l, promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-}
 
 // largeHost is the host of the marks: 1,000 programs and 300 devices.
 func largeHost(boot string) *snapshot.Snapshot {
@@ -196,27 +155,35 @@ func part(sorted []time.Duration, share float64) float64 {
 	return float64(sorted[min(len(sorted)-1, int(share*float64(len(sorted))))]) / 1e6
 }
 
-// memory is what a process holds, in MiB: all of its pages, and its part of those that are shared.
-func memory(t testing.TB, pid int) (rss, pss float64) {
+// held is what a process holds, in MiB.
+type held struct{ rss, pss, anon, file float64 }
+
+// memory reads that: all pages, its part of those that are shared, its own, and those of its
+// program, which the kernel takes back where it needs them (proc(5), smaps_rollup and status).
+func memory(t testing.TB, pid int) held {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) == 3 && (f[0] == "Rss:" || f[0] == "Pss:") {
+	var h held
+	for name, fields := range map[string]map[string]*float64{
+		"smaps_rollup": {"Rss:": &h.rss, "Pss:": &h.pss},
+		"status":       {"RssAnon:": &h.anon, "RssFile:": &h.file},
+	} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line)
+			if len(f) != 3 || fields[f[0]] == nil {
+				continue
+			}
 			kb, err := strconv.ParseFloat(f[1], 64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if f[0] == "Rss:" {
-				rss = kb / 1024
-			} else {
-				pss = kb / 1024
-			}
+			*fields[f[0]] = kb / 1024
 		}
 	}
-	return rss, pss
+	return h
 }
 
 func benchTime(b *testing.B) time.Duration {
@@ -240,15 +207,15 @@ func hold(b *testing.B, cmd *exec.Cmd, path string, rate int, meanwhile func(at 
 	if err := s.once(); err != nil {
 		b.Fatal(err)
 	}
-	d, most, mostPss := benchTime(b), 0.0, 0.0
-	began, _ := memory(b, pid)
+	d, first := benchTime(b), memory(b, pid)
+	most, last := first, first
 	next := time.Duration(0)
 	for b.Loop() {
 		took, err := scrape(s, rate, d, func(at time.Duration) {
-			rss, pss := memory(b, pid)
-			most, mostPss = max(most, rss), max(mostPss, pss)
+			last = memory(b, pid)
+			most.rss = max(most.rss, last.rss)
 			if at >= next {
-				b.Logf("%v: RSS %.1f MiB, Pss %.1f MiB", at, rss, pss)
+				b.Logf("%v: RSS %.1f MiB, Pss %.1f MiB, its own %.1f MiB", at, last.rss, last.pss, last.anon)
 				next += d / 8
 			}
 			meanwhile(at)
@@ -261,9 +228,10 @@ func hold(b *testing.B, cmd *exec.Cmd, path string, rate int, meanwhile func(at 
 		b.ReportMetric(part(took, 1), "max-ms")
 	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(began, "first-MiB")
-	b.ReportMetric(most, "rss-MiB")
-	b.ReportMetric(mostPss, "pss-MiB")
+	b.ReportMetric(first.rss, "first-MiB")
+	b.ReportMetric(last.rss, "rss-MiB")
+	b.ReportMetric(last.pss, "pss-MiB")
+	b.ReportMetric(most.rss, "most-MiB")
 	b.ReportMetric(float64(s.size.Load())/1000, "kB")
 	b.Logf("%s", cpuOf(pid))
 }
@@ -282,60 +250,4 @@ func cpuOf(pid int) string {
 	user, _ := strconv.Atoi(f[11])
 	system, _ := strconv.Atoi(f[12])
 	return fmt.Sprintf("%.1f s of CPU", float64(user+system)/100)
-}
-
-// BenchmarkLoad is the real program under load, with a new result each minute.
-func BenchmarkLoad(b *testing.B) {
-	program := os.Getenv(serverVariable)
-	if program == "" {
-		b.Skip(serverVariable + " does not name the program")
-	}
-	for _, c := range []struct {
-		name, path string
-		rate       int
-	}{{"scrape", "/metrics", 100}, {"page", "/", 20}, {"flood", "/metrics", 1000}} {
-		b.Run(c.name, func(b *testing.B) {
-			dir := largeState(b)
-			renewed := time.Duration(0)
-			hold(b, exec.Command(program, "serve", "--state-dir", dir, "--web.listen-address", "127.0.0.1:0"), c.path, c.rate, func(at time.Duration) {
-				if at >= renewed+time.Minute {
-					renewed = at
-					save(b, dir, largeHost("boot-2"), snapshot.Good, false)
-				}
-			})
-		})
-	}
-}
-
-// BenchmarkPeer is the same metrics at the same rate from others: client_golang's own handler,
-// and node_exporter's textfile collector where that is installed.
-func BenchmarkPeer(b *testing.B) {
-	dir := b.TempDir()
-	file := filepath.Join(dir, "lastgood.prom")
-	s := testServer(b, largeState(b))
-	var text bytes.Buffer
-	if err := s.state.Load().text.unpack(&text); err != nil {
-		b.Fatal(err)
-	}
-	if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
-		b.Fatal(err)
-	}
-	none := func(time.Duration) {}
-	b.Run("promhttp", func(b *testing.B) {
-		self, err := os.Executable()
-		if err != nil {
-			b.Fatal(err)
-		}
-		cmd := exec.CommandContext(context.Background(), self)
-		cmd.Env = append(os.Environ(), peerVariable+"="+file)
-		hold(b, cmd, "/metrics", 100, none)
-	})
-	b.Run("node_exporter", func(b *testing.B) {
-		program, err := exec.LookPath("prometheus-node-exporter")
-		if err != nil {
-			b.Skip(err)
-		}
-		hold(b, exec.Command(program, "--collector.disable-defaults", "--collector.textfile", "--collector.textfile.directory", dir,
-			"--web.listen-address", "127.0.0.1:0", "--web.max-requests", "0"), "/metrics", 100, none)
-	})
 }
