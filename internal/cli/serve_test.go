@@ -221,3 +221,23 @@ func TestReportIsKept(t *testing.T) {
 		t.Errorf("kept: %+v", rep)
 	}
 }
+
+func TestBootIDOfTheUnit(t *testing.T) {
+	for have, want := range map[string]string{
+		"0123456789abcdef0123456789abcdef":     "01234567-89ab-cdef-0123-456789abcdef",
+		"01234567-89ab-cdef-0123-456789abcdef": "01234567-89ab-cdef-0123-456789abcdef",
+		"":                                     "", "%b": "", "0123456789abcdef": "", "0123456789abcdef0123456789abcdeg": "", "../../../../etc/passwd_________ab": "",
+	} {
+		if got := dashed(have); got != want {
+			t.Errorf("%q: %q, want %q", have, got, want)
+		}
+	}
+	// What %b becomes has the form that is read (systemd.unit(5), Specifiers).
+	unit, err := os.ReadFile("../../deploy/systemd/lastgood-serve.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(unit, []byte("\nEnvironment="+bootIDVariable+"=%b\n")) {
+		t.Error("the unit does not say which boot this is")
+	}
+}
