@@ -15,6 +15,30 @@ import (
 	"lastgood/internal/snapshot"
 )
 
+// What is counted since boot is a counter; the rest of this would be found out by whoever takes
+// a rate of it.
+func TestWhatOnlyGrowsIsACounter(t *testing.T) {
+	all, err := kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counters := 0
+	for _, k := range all {
+		for _, a := range k.Attrs {
+			since := a.Unit == snapshot.Count && a.Noise != snapshot.Evidence && strings.Contains(a.Doc, "since boot") && !strings.Contains(a.Doc, "not counted beyond")
+			if since && !a.Cumulative {
+				t.Errorf("%s %s is counted since boot: is it cumulative?", k.Name, a.Name)
+			}
+			if a.Cumulative {
+				counters++
+			}
+		}
+	}
+	if counters < 20 {
+		t.Errorf("%d counters", counters)
+	}
+}
+
 // oneOfEach holds what a host with everything has, by the kinds that the readers declare.
 func oneOfEach(boot string, insns int64) *snapshot.Snapshot {
 	s := &snapshot.Snapshot{Taken: time.Unix(1700000000, 0).UTC(), Phase: "boot"}

@@ -44,6 +44,13 @@ func TestFormats(t *testing.T) {
 				t.Errorf("%s: type %s, ends in %q", accept, w.Header.Get("Content-Type"), b[len(b)-20:])
 				continue
 			}
+			counter, series := "# TYPE lastgood_hw_sensor_trip_total counter\n", "\nlastgood_hw_sensor_trip_total{id=\"chip/temp4\"} 4"
+			if strings.Contains(accept, "openmetrics") { // which names the family without the ending (1.0, 5.1.2)
+				counter = "# TYPE lastgood_hw_sensor_trip counter\n"
+			}
+			if !strings.Contains(string(b), counter) || !strings.Contains(string(b), series) {
+				t.Errorf("%s: no counter %q, %q", accept, counter, series)
+			}
 			if strings.Contains(accept, "openmetrics") {
 				continue
 			}

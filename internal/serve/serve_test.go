@@ -30,6 +30,7 @@ func testKinds(t testing.TB) snapshot.Kinds {
 			{Name: "verdict", Order: []string{"accepted", "rejected"}, Doc: "verdict"}}},
 		snapshot.Kind{Name: "hw.sensor", Doc: "a sensor", Attrs: []snapshot.Attr{
 			{Name: "value_celsius", Unit: snapshot.Celsius, Noise: snapshot.Ambient, LimitAttr: "limit_celsius", Doc: "temperature"},
+			{Name: "trip_count", Unit: snapshot.Count, Better: snapshot.LowerBetter, Cumulative: true, Doc: "how often it was too hot"},
 			{Name: "limit_celsius", Unit: snapshot.Celsius, Doc: "limit"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +48,7 @@ func testSnapshot(boot string, programs, devices int) *snapshot.Snapshot {
 	}
 	for i := range devices {
 		s.Subjects = append(s.Subjects, snapshot.Subject{Kind: "hw.sensor", ID: fmt.Sprintf("chip/temp%d", i), Label: script, Outcome: snapshot.Measured, Attrs: snapshot.Attrs{
-			"value_celsius": snapshot.Float(40.5), "limit_celsius": snapshot.Float(90)}})
+			"value_celsius": snapshot.Float(40.5), "limit_celsius": snapshot.Float(90), "trip_count": snapshot.Int(i)}})
 	}
 	return s
 }

@@ -182,6 +182,8 @@ func TestNewKindsRefuses(t *testing.T) {
 		"no doc":       func(k *Kind) { k.Attrs[0].Doc = "" },
 		"not declared": func(k *Kind) { k.Rules[0].Attr = "y" },
 		"is empty":     func(k *Kind) { k.Rules[0].Message = "" },
+		"no order":     func(k *Kind) { k.Attrs[0].Cumulative, k.Attrs[0].Order = true, []string{"a", "b"} },
+		"only grows":   func(k *Kind) { k.Attrs[0].Cumulative, k.Attrs[0].Better = true, HigherBetter },
 	} {
 		k := good
 		k.Attrs = append([]Attr{}, good.Attrs...)
