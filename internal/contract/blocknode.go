@@ -131,7 +131,7 @@ func blocksInUse(ctx context.Context, root *sysfs.Root) ([]blockUse, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, err := fstab(ctx, root)
+	lines, err := fstabLines(ctx, root)
 	if err != nil {
 		return nil, err
 	}

@@ -185,7 +185,7 @@ func logicalVolumes(ctx context.Context, root *sysfs.Root) (active, suspended []
 var lvmVolume = regexp.MustCompile(`^LVM-[a-zA-Z0-9]{64}$`)
 
 func (f *FstabCheck) ask(ctx context.Context, r *Runner) (answer, error) {
-	lines, err := fstab(ctx, r.Host.Root)
+	lines, err := fstabLines(ctx, r.Host.Root)
 	if err != nil {
 		return answer{}, err
 	}
@@ -198,25 +198,25 @@ func (f *FstabCheck) ask(ctx context.Context, r *Runner) (answer, error) {
 	var a answer
 	var bad []string
 	for _, l := range lines {
-		if l.commented {
+		if l.Commented {
 			continue
 		}
-		a.observed = append(a.observed, l.spec+" "+l.point)
-		if f.StableOnly && enumerated.MatchString(l.spec) {
-			bad = append(bad, fmt.Sprintf("line %d names %s by the order in which disks are found", l.number, l.spec))
+		a.observed = append(a.observed, l.Spec+" "+l.Point)
+		if f.StableOnly && l.Enumerated() {
+			bad = append(bad, fmt.Sprintf("line %d names %s by the order in which disks are found", l.Number, l.Spec))
 		}
-		if dev := devicePath(l.spec); f.Resolvable && dev != "" {
+		if dev := l.Device(); f.Resolvable && dev != "" {
 			there, err := r.Host.Root.Exists(ctx, dev)
 			if err != nil {
 				return answer{}, err
 			}
 			if !there {
-				bad = append(bad, fmt.Sprintf("%s of line %d is not there", l.spec, l.number))
+				bad = append(bad, fmt.Sprintf("%s of line %d is not there", l.Spec, l.Number))
 			}
 		}
-		up := slices.ContainsFunc(mounted, func(m *mountinfo.Info) bool { return m.Mountpoint == path.Clean(l.point) })
-		if f.Mounted && l.auto() && strings.HasPrefix(l.point, "/") && !up {
-			bad = append(bad, l.point+" is not mounted")
+		up := slices.ContainsFunc(mounted, func(m *mountinfo.Info) bool { return m.Mountpoint == path.Clean(l.Point) })
+		if f.Mounted && l.Auto() && strings.HasPrefix(l.Point, "/") && !up {
+			bad = append(bad, l.Point+" is not mounted")
 		}
 	}
 	a.why = strings.Join(bad, "; ")

@@ -3,10 +3,8 @@ package contract
 import (
 	"context"
 	"path"
-	"regexp"
-	"slices"
-	"strings"
 
+	"lastgood/internal/fstab"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
@@ -44,97 +42,14 @@ var fstabDeclared = snapshot.Kind{
 	},
 }
 
-// fstabLine is a line of fstab(5).
-type fstabLine struct {
-	spec, point, fstype string
-	options             []string
-	number              int // from 1
-	commented           bool
-}
-
-func (l *fstabLine) auto() bool { return !slices.Contains(l.options, "noauto") }
-
-// specLike tells a line that is commented out from prose by its first field.
-var specLike = regexp.MustCompile(`^(UUID=|LABEL=|PARTUUID=|PARTLABEL=|ID=|/dev/|//|[\w.-]+:/)`)
-
-// parseFstab reads the lines, and those that are commented out and would be lines.
-func parseFstab(text string) []fstabLine {
-	var out []fstabLine
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line = strings.TrimSpace(line)
-		commented := strings.HasPrefix(line, "#")
-		f := strings.Fields(strings.TrimLeft(line, "# \t"))
-		if len(f) < 3 || commented && (len(f) < 4 || len(f) > 6 || !specLike.MatchString(f[0]) || !strings.HasPrefix(f[1], "/") && f[2] != "swap") {
-			continue
-		}
-		l := fstabLine{spec: unoctal(f[0]), point: unoctal(f[1]), fstype: f[2], number: n, commented: commented}
-		if len(f) > 3 {
-			l.options = strings.Split(f[3], ",")
-		}
-		out = append(out, l)
-	}
-	return out
-}
-
-// unoctal takes back what the kernel and fstab(5) write for blanks: \040.
-func unoctal(s string) string {
-	var out strings.Builder
-	octal := func(c byte) bool { return c >= '0' && c <= '7' }
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) && s[i+1] >= '0' && s[i+1] <= '3' && octal(s[i+2]) && octal(s[i+3]) {
-			out.WriteByte((s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'))
-			i += 3
-			continue
-		}
-		out.WriteByte(s[i])
-	}
-	return out.String()
-}
-
-// enumerated are kernel names that follow the order in which disks are found.
-var enumerated = regexp.MustCompile(`^/dev/(sd[a-z]+|hd[a-z]+|vd[a-z]+|xvd[a-z]+|nvme\d+n\d+|sr\d+|mmcblk\d+)(p?\d+)?$`)
-
-// tagFolders are where udev links devices by what they bear.
-var tagFolders = map[string]string{"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel", "ID": "by-id"}
-
-// devicePath is the device that a line names as a path: "" for what is no device.
-func devicePath(spec string) string {
-	if tag, value, found := strings.Cut(spec, "="); found && tagFolders[tag] != "" {
-		return path.Join("/dev/disk", tagFolders[tag], udevName(strings.Trim(value, `"`)))
-	}
-	if strings.HasPrefix(spec, "/dev/") {
-		return path.Clean(spec)
-	}
-	return ""
-}
-
-// udevName writes a label as udev names its link: other characters as \x20
-// (encode_devnode_name of systemd's src/shared/device-nodes.c).
-func udevName(s string) string {
-	var out strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c > 127 || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("#+-.:=@_", c) >= 0 {
-			out.WriteByte(c)
-			continue
-		}
-		out.WriteString(`\x`)
-		out.WriteByte("0123456789abcdef"[c>>4])
-		out.WriteByte("0123456789abcdef"[c&15])
-	}
-	return out.String()
-}
-
-// fstab reads /etc/fstab; a host without one mounts nothing by it.
-func fstab(ctx context.Context, root *sysfs.Root) ([]fstabLine, error) {
+// fstabLines reads /etc/fstab; a host without one mounts nothing by it.
+func fstabLines(ctx context.Context, root *sysfs.Root) ([]fstab.Line, error) {
 	text, _, err := readText(ctx, root, maxFile, "/etc/fstab")
-	return parseFstab(text), err
+	return fstab.Parse(text), err
 }
 
 func readFstab(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
-	lines, err := fstab(ctx, h.Root)
+	lines, err := fstabLines(ctx, h.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +57,7 @@ func readFstab(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 	for _, l := range lines {
 		s := fstabSubject(ctx, h.Root, &l)
 		// A line that was kept beside the one it replaced says nothing.
-		if old, twice := byID[s.ID]; twice && (l.commented || old.Text("state") == "active") {
+		if old, twice := byID[s.ID]; twice && (l.Commented || old.Text("state") == "active") {
 			continue
 		}
 		byID[s.ID] = s
@@ -154,25 +69,25 @@ func readFstab(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 	return out, nil
 }
 
-func fstabSubject(ctx context.Context, root *sysfs.Root, l *fstabLine) snapshot.Subject {
-	s := snapshot.Subject{Kind: fstabKind, ID: l.point, Outcome: snapshot.Measured}
-	if l.fstype == "swap" {
-		s.ID = "swap:" + l.spec
+func fstabSubject(ctx context.Context, root *sysfs.Root, l *fstab.Line) snapshot.Subject {
+	s := snapshot.Subject{Kind: fstabKind, ID: l.Point, Outcome: snapshot.Measured}
+	if l.Swap() {
+		s.ID = "swap:" + l.Spec
 	}
 	state, named := "active", "stable"
-	if l.commented {
+	if l.Commented {
 		state = "commented"
 	}
-	if enumerated.MatchString(l.spec) {
+	if l.Enumerated() {
 		named = "enumerated"
 	}
 	s.Set("state", snapshot.Text(state))
-	s.Set("spec", snapshot.Text(l.spec))
+	s.Set("spec", snapshot.Text(l.Spec))
 	s.Set("named", snapshot.Text(named))
-	s.Set("fstype", snapshot.Text(l.fstype))
-	s.Set("options", snapshot.List(l.options...))
-	s.Set("auto", yesNo(l.auto()))
-	if dev := devicePath(l.spec); dev != "" {
+	s.Set("fstype", snapshot.Text(l.Type))
+	s.Set("options", snapshot.List(l.Options...))
+	s.Set("auto", yesNo(l.Auto()))
+	if dev := l.Device(); dev != "" {
 		// Without the folder nothing can be told: a recording, or a host without udev.
 		folder, err := root.Exists(ctx, path.Dir(dev))
 		there := false

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"lastgood/internal/fstab"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 )
@@ -127,8 +128,8 @@ func (d *draft) storage(ctx context.Context, h source.Host) {
 	if err == nil && len(active) > 0 {
 		d.add("logical-volumes", Required, "lvm", true, pairOf())
 	}
-	lines, err := fstab(ctx, h.Root)
-	if err == nil && slices.ContainsFunc(lines, func(l fstabLine) bool { return !l.commented }) {
+	lines, err := fstabLines(ctx, h.Root)
+	if err == nil && slices.ContainsFunc(lines, func(l fstab.Line) bool { return !l.Commented }) {
 		d.add("fstab-stable", Wanted, "fstab", false, pairOf("stable_specs_only", true))
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 
+	"lastgood/internal/fstab"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
@@ -139,8 +140,8 @@ func beneath(name, dir string) bool {
 }
 
 // mountedBy says who mounts a point at a boot.
-func mountedBy(point string, lines []fstabLine) string {
-	if point == "/" || slices.ContainsFunc(lines, func(l fstabLine) bool { return !l.commented && l.auto() && path.Clean(l.point) == point }) {
+func mountedBy(point string, lines []fstab.Line) string {
+	if point == "/" || slices.ContainsFunc(lines, func(l fstab.Line) bool { return !l.Commented && l.Auto() && path.Clean(l.Point) == point }) {
 		return "fstab"
 	}
 	if slices.ContainsFunc(ownMounts, func(p string) bool { return beneath(point, p) }) {
@@ -172,7 +173,7 @@ func readMounts(ctx context.Context, h source.Host) ([]snapshot.Subject, error) 
 	if err != nil {
 		return nil, unread(h, err)
 	}
-	lines, errFstab := fstab(ctx, h.Root)
+	lines, errFstab := fstabLines(ctx, h.Root)
 	var out []snapshot.Subject
 	points := map[string]string{} // UUID → where it is mounted
 	for _, m := range table {
@@ -225,7 +226,7 @@ func fillMount(ctx context.Context, root *sysfs.Root, s *snapshot.Subject, m *mo
 }
 
 // filesystems lists every file system that udev found on a block device.
-func filesystems(ctx context.Context, root *sysfs.Root, points map[string]string, lines []fstabLine) ([]snapshot.Subject, error) {
+func filesystems(ctx context.Context, root *sysfs.Root, points map[string]string, lines []fstab.Line) ([]snapshot.Subject, error) {
 	names, err := listDir(ctx, root, "/sys/class/block")
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lastgood/internal/fstab"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
@@ -56,7 +57,7 @@ func parseSwaps(text string) []swapArea {
 		if err != nil || kib < 0 || kib > 1<<52 {
 			continue
 		}
-		out = append(out, swapArea{unoctal(f[0]), f[1], kib << 10, f[4]})
+		out = append(out, swapArea{fstab.Unescape(f[0]), f[1], kib << 10, f[4]})
 	}
 	return out
 }

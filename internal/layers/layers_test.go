@@ -29,7 +29,7 @@ var above = map[string][]string{
 	"probes":                   {"bpf", "loader", "internal/netlab", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"hw":                       {"internal/fstab", "internal/kmsg", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/boot":            {"internal/bootloader", "internal/kernels", "internal/snapshot", "internal/source", "internal/sysfs"},
-	"internal/contract":        {"internal/snapshot", "internal/source", "internal/sysfs"},
+	"internal/contract":        {"internal/fstab", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/watch":           {"hw", "internal/snapshot", "internal/source", "internal/sysfs"},
 	"internal/compare":         {"internal/snapshot"},
 	"internal/collect":         {"internal/boot", "internal/kmsg", "internal/snapshot", "internal/source", "internal/sysfs", "loader"},

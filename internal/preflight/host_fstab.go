@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -58,7 +57,7 @@ func perLine(ask func(context.Context, *sysfs.Root, *fstabLine) (*snapshot.Findi
 	return func(ctx context.Context, h source.Host, _ Target) (fs []snapshot.Finding, gaps []snapshot.Gap) {
 		lines, gaps := readFstab(ctx, h.Root)
 		for _, l := range lines {
-			if l.Commented || l.Has("noauto") {
+			if l.Commented || !l.Auto() {
 				continue
 			}
 			f, g := ask(ctx, h.Root, &l)
@@ -75,47 +74,16 @@ func perLine(ask func(context.Context, *sysfs.Root, *fstabLine) (*snapshot.Findi
 	}
 }
 
-// enumerated are kernel names that follow the order in which disks are found.
-var enumerated = regexp.MustCompile(`^/dev/(sd[a-z]+|hd[a-z]+|vd[a-z]+|xvd[a-z]+|nvme\d+n\d+|sr\d+|mmcblk\d+)(p?\d+)?$`)
-
 func unstableName(_ context.Context, _ *sysfs.Root, l *fstabLine) (*snapshot.Finding, *snapshot.Gap) {
-	if !enumerated.MatchString(l.Spec) {
+	if !l.Enumerated() {
 		return nil, nil
 	}
 	return &snapshot.Finding{Message: fmt.Sprintf("%s is mounted from %s, a name that another kernel may give to another disk", l.Point, l.Spec),
 		Hint: "name it by UUID, see: blkid " + l.Spec}, nil
 }
 
-// tagFolders are where udev links devices by what they bear.
-var tagFolders = map[string]string{"UUID": "by-uuid", "LABEL": "by-label", "PARTUUID": "by-partuuid", "PARTLABEL": "by-partlabel", "ID": "by-id"}
-
-// devicePath is the device that a line names as a path: "" for what is no device.
-func devicePath(spec string) string {
-	if tag, value, found := strings.Cut(spec, "="); found && tagFolders[tag] != "" {
-		return path.Join("/dev/disk", tagFolders[tag], udevName(strings.Trim(value, `"`)))
-	}
-	if strings.HasPrefix(spec, "/dev/") {
-		return path.Clean(spec)
-	}
-	return ""
-}
-
-// udevName writes a label as udev names its link: other characters as \x20
-// (encode_devnode_name of systemd's src/shared/device-nodes.c).
-func udevName(s string) string {
-	var out strings.Builder
-	for _, r := range s {
-		if r > 127 || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune("#+-.:=@_", r) {
-			out.WriteRune(r)
-			continue
-		}
-		fmt.Fprintf(&out, `\x%02x`, r)
-	}
-	return out.String()
-}
-
 func unresolved(ctx context.Context, root *sysfs.Root, l *fstabLine) (*snapshot.Finding, *snapshot.Gap) {
-	dev := devicePath(l.Spec)
+	dev := l.Device()
 	if dev == "" || isRemote(l) {
 		return nil, nil
 	}
@@ -141,7 +109,7 @@ func unresolved(ctx context.Context, root *sysfs.Root, l *fstabLine) (*snapshot.
 	}
 	f := &snapshot.Finding{Message: fmt.Sprintf("%s, which %s is mounted from, does not exist now: the boot would end in emergency mode", l.Spec, l.Point),
 		Hint: "correct the line, or add nofail to its options; see: findmnt --verify"}
-	if l.Has("nofail") || l.Type == "swap" { // swap.target only wants its devices
+	if l.Has("nofail") || l.Swap() { // swap.target only wants its devices
 		f.Severity = snapshot.Warning
 		f.Message = fmt.Sprintf("%s, which %s is mounted from, does not exist now: it will be missing after the reboot", l.Spec, l.Point)
 	}
@@ -163,8 +131,8 @@ func bootCritical(point string) bool {
 }
 
 func noNofail(ctx context.Context, root *sysfs.Root, l *fstabLine) (*snapshot.Finding, *snapshot.Gap) {
-	dev := devicePath(l.Spec)
-	if bootCritical(l.Point) || l.Has("nofail") || l.Has("x-systemd.automount") || l.Type == "swap" || dev == "" && !isRemote(l) {
+	dev := l.Device()
+	if bootCritical(l.Point) || l.Has("nofail") || l.Has("x-systemd.automount") || l.Swap() || dev == "" && !isRemote(l) {
 		return nil, nil
 	}
 	where, err := "a remote server", error(nil)
