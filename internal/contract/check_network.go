@@ -49,7 +49,7 @@ func (c *RouteCheck) ask(ctx context.Context, r *Runner) (answer, error) {
 	if err := r.errLive(); err != nil {
 		return answer{}, err
 	}
-	switch yes, err := gatewayReachable(ctx, &best); {
+	switch yes, err := gatewayReachable(ctx, &best, declaredPatience); {
 	case err != nil:
 		return answer{}, err
 	case !yes:

@@ -16,31 +16,50 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds on one gateway: how long it has for an answer, and how often the neighbour table is read meanwhile. The kernel asks for an
-// address again after a second (retrans_time_ms): one lost packet is no gateway that is not there.
+// Bounds on one gateway. A check of a host has little time: an answer on a link comes within milliseconds. A declared check waits until the
+// kernel has asked a second time (after retrans_time_ms, a second): one lost packet is no gateway that is not there.
 const (
-	gatewayPatience = 1200 * time.Millisecond
-	gatewayStep     = 20 * time.Millisecond
-	netlinkPatience = 500 * time.Millisecond
+	gatewayPatience  = 250 * time.Millisecond
+	declaredPatience = 1200 * time.Millisecond
+	gatewayStep      = 20 * time.Millisecond
+	netlinkPatience  = 500 * time.Millisecond
 )
 
-// errNoAnswer is why it could not be told whether a gateway is reachable: it was once, and routers need not answer pings.
-var errNoAnswer = errors.New("the neighbour table knows the gateway of old, and it does not answer an echo request")
+// Why it could not be told whether a gateway is reachable: it was once, and routers need not answer pings; or the kernel, which asks three
+// times with a second between (mcast_solicit), has not given up.
+var (
+	errNoAnswer = errors.New("the neighbour table knows the gateway of old, and it does not answer an echo request")
+	errAsking   = errors.New("nobody answers for the gateway's address, and the kernel still asks: a later check can tell")
+)
+
+// gateway is one question for a gateway. The functions are those of this machine, others in tests.
+type gateway struct {
+	patience time.Duration
+	state    func() (int, error)        // of the neighbour table
+	echo     func(context.Context) bool // sends a request and waits for its answer
+}
 
 // gatewayReachable reports whether a gateway answers on its link. The neighbour table knows it of most (traffic confirms it);
 // where it does not, an echo request makes the kernel look for the gateway, and its answer or the table tells.
-func gatewayReachable(ctx context.Context, r *route) (bool, error) {
-	state, err := neighbourState(r)
-	if err != nil {
-		return false, err
+func gatewayReachable(ctx context.Context, r *route, patience time.Duration) (bool, error) {
+	g := gateway{patience: patience, echo: func(ctx context.Context) bool { return echo(ctx, r) }, state: func() (int, error) { return neighbourState(r) }}
+	return g.reachable(ctx)
+}
+
+// reachable is bounded by the patience, whatever netlink does.
+func (g *gateway) reachable(ctx context.Context) (bool, error) {
+	return within(ctx, g.patience+2*gatewayStep, func() (bool, error) { return g.ask(ctx) })
+}
+
+func (g *gateway) ask(ctx context.Context) (bool, error) {
+	first, err := g.state()
+	if err != nil || confirmed(first) {
+		return err == nil, err
 	}
-	if known, reachable := verdictOf(state); known && reachable {
-		return true, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, gatewayPatience)
+	ctx, cancel := context.WithTimeout(ctx, g.patience)
 	defer cancel()
 	answered := make(chan bool, 1)
-	go func() { answered <- echo(ctx, r) }()
+	go func() { answered <- g.echo(ctx) }()
 	tick := time.NewTicker(gatewayStep)
 	defer tick.Stop()
 	for {
@@ -52,65 +71,65 @@ func gatewayReachable(ctx context.Context, r *route) (bool, error) {
 			answered = nil
 		case <-tick.C:
 		case <-ctx.Done():
-			return lastWord(r)
+			return g.lastWord(first)
 		}
-		if state, err = neighbourState(r); err != nil {
-			return false, err
-		}
-		if known, reachable := verdictOf(state); known && reachable {
-			return true, nil
+		if state, err := g.state(); err != nil || confirmed(state) {
+			return err == nil, err
 		}
 	}
 }
 
-// lastWord is what the table says at the end: an address that nobody answers for is not reachable, one of old is open.
-func lastWord(r *route) (bool, error) {
-	state, err := neighbourState(r)
+// lastWord is what the table says at the end: an address that nobody answered for, this time and those before, is not reachable; one of old
+// is open, and so is one that the kernel only began to ask for.
+func (g *gateway) lastWord(first int) (bool, error) {
+	state, err := g.state()
 	if err != nil {
 		return false, err
 	}
+	const failed = unix.NUD_FAILED
 	switch {
-	case state&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) != 0:
+	case confirmed(state):
+		return true, nil
+	case state&failed != 0, state&unix.NUD_INCOMPLETE != 0 && (first&failed != 0 || g.patience >= declaredPatience):
 		return false, nil
+	case state&unix.NUD_INCOMPLETE != 0:
+		return false, errAsking
 	case state == unix.NUD_NONE:
 		return false, errors.New("the kernel does not look for the gateway: is its interface up?")
 	}
 	return false, errNoAnswer
 }
 
-// verdictOf reads a neighbour's state (include/uapi/linux/neighbour.h): what is confirmed, set by hand or needs no
-// address is reachable. FAILED alone is no verdict at first: it may be of an hour ago.
-func verdictOf(state int) (known, reachable bool) {
-	yes := state&(unix.NUD_REACHABLE|unix.NUD_PERMANENT|unix.NUD_NOARP) != 0
-	return yes, yes
+// confirmed reads a neighbour's state (include/uapi/linux/neighbour.h): what is confirmed, set by hand or needs no
+// address is reachable. FAILED alone is no verdict at first: it may be of a minute ago.
+func confirmed(state int) bool {
+	return state&(unix.NUD_REACHABLE|unix.NUD_PERMANENT|unix.NUD_NOARP) != 0
 }
 
 // neighbourState is the state of the route's gateway: NUD_NONE where the table does not have it.
 func neighbourState(r *route) (int, error) {
-	return within(context.Background(), netlinkPatience, func() (int, error) {
-		link, err := net.InterfaceByName(r.iface)
-		if err != nil {
-			return 0, fmt.Errorf("look up interface %s: %w", r.iface, err)
+	link, err := net.InterfaceByName(r.iface)
+	if err != nil {
+		return 0, fmt.Errorf("look up interface %s: %w", r.iface, err)
+	}
+	family := netlink.FAMILY_V4
+	if r.family == "inet6" {
+		family = netlink.FAMILY_V6
+	}
+	all, err := netlink.NeighList(link.Index, family)
+	if err != nil {
+		return 0, fmt.Errorf("list neighbours of %s: %w", r.iface, err)
+	}
+	for _, n := range all {
+		if a, ok := netip.AddrFromSlice(n.IP); ok && a.Unmap() == r.gateway.Unmap() {
+			return n.State, nil
 		}
-		family := netlink.FAMILY_V4
-		if r.family == "inet6" {
-			family = netlink.FAMILY_V6
-		}
-		all, err := netlink.NeighList(link.Index, family)
-		if err != nil {
-			return 0, fmt.Errorf("list neighbours of %s: %w", r.iface, err)
-		}
-		for _, n := range all {
-			if a, ok := netip.AddrFromSlice(n.IP); ok && a.Unmap() == r.gateway.Unmap() {
-				return n.State, nil
-			}
-		}
-		// A point-to-point or loopback link resolves nothing: there is nothing to be reached on the link itself.
-		if link.Flags&(net.FlagPointToPoint|net.FlagLoopback) != 0 {
-			return unix.NUD_NOARP, nil
-		}
-		return unix.NUD_NONE, nil
-	})
+	}
+	// A point-to-point or loopback link resolves nothing: there is nothing to be reached on the link itself.
+	if link.Flags&(net.FlagPointToPoint|net.FlagLoopback) != 0 {
+		return unix.NUD_NOARP, nil
+	}
+	return unix.NUD_NONE, nil
 }
 
 // echo sends one echo request and waits for its answer. That it could not be sent is no answer.

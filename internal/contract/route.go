@@ -23,7 +23,7 @@ var _ = catalogue.Add(source.Source{
 	Doc: `default routes, and whether their gateways are reachable
 
 Reads /proc/net/route and ipv6_route. A gateway's state is the neighbour table's; where that does not know, one echo request
-is sent to it.`,
+is sent to it. All gateways are asked side by side, a quarter of a second at most.`,
 	Kinds: []snapshot.Kind{routeDeclared},
 	Tier:  source.Native,
 	Read:  readRoutes,
@@ -189,7 +189,7 @@ func routeSubject(ctx context.Context, h source.Host, r *route) snapshot.Subject
 		s.Fail("reachable", errNotLive)
 		return s
 	}
-	reachable, err := gatewayReachable(ctx, r)
+	reachable, err := gatewayReachable(ctx, r, gatewayPatience)
 	if err != nil {
 		s.Fail("reachable", err)
 		return s
