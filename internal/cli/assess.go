@@ -1,14 +1,19 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"lastgood/internal/contract"
 	"lastgood/internal/gate"
+	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
 
@@ -17,7 +22,8 @@ func assessCommand() command {
 		name: "__assess", summary: "assess a boot that is under way, until its deadline", hidden: true,
 		long: `What lastgood-assess.service runs beside the boot. A check is repeated while something that
 is missing may still come, up to gate.assess_within after this command began; the last one
-counts. The exit status is 1 where this boot is worse, else 0: what could not be told must
+counts. The checks of the declared contract are tried side by side until each has held for
+its stable_for, or its time is over, for 12 minutes at most. The exit status is 1 where this boot is worse, else 0: what could not be told must
 not keep boot-complete.target back, for a loader that counts boots would fall back for it.`,
 		example: "lastgood __assess",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
@@ -52,17 +58,44 @@ func (g *gateRun) assess(ctx context.Context, s *session, every time.Duration) (
 	return exitOK, nil
 }
 
+// longestAssess bounds an assessment, whatever the contract gives its checks: lastgood-assess.service is killed after 15 minutes.
+const longestAssess = 12 * time.Minute
+
 // polled checks, and checks again while something that is missing may still come and there
-// is time for it. The last verdict is taken in.
+// is time for it. The last verdict is taken in. An assessment also waits for the declared contract.
 func (g *gateRun) polled(ctx context.Context, as gate.EventType, within, every time.Duration) (snapshot.Verdict, error) {
 	deadline := time.Now().Add(within)
-	err := g.check(ctx, io.Discard)
-	for g.mayCome() && time.Until(deadline) > every {
-		fmt.Fprintf(g.s.env.Err, "lastgood: %s; looks again in %v\n", g.rep.Summary, every)
-		if !sleep(ctx, every) {
-			break
+	var decided <-chan struct{}
+	if as == gate.Assessed {
+		stop := g.watchContract(ctx)
+		defer stop()
+		decided = g.s.contract.Done()
+	}
+	var err error
+	for {
+		select {
+		case <-decided: // before the check: it is to judge what was found
+			decided = nil
+		default:
 		}
 		err = g.check(ctx, io.Discard)
+		again := g.mayCome(as) && time.Until(deadline) > every
+		if !again && decided == nil {
+			break
+		}
+		var turn <-chan time.Time
+		if again {
+			turn = time.After(every)
+		}
+		g.sayWhy(ctx, again, every)
+		select {
+		case <-turn:
+		case <-decided:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	if g.rep != nil {
 		if perr := g.s.print(g.s.output, g.rep); perr != nil {
@@ -72,33 +105,96 @@ func (g *gateRun) polled(ctx context.Context, as gate.EventType, within, every t
 	return g.conclude(ctx, as, err)
 }
 
+// watchContract begins to try the declared checks until each is decided.
+func (g *gateRun) watchContract(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithTimeout(ctx, longestAssess)
+	s := *g.s
+	s.contract = contract.StartWatch(ctx, s.host(), s.observedBefore(ctx))
+	_, _ = s.contract.Results(ctx) // once they are read: without any it is done
+	g.s = &s
+	return cancel
+}
+
+func (g *gateRun) sayWhy(ctx context.Context, again bool, every time.Duration) {
+	if again {
+		fmt.Fprintf(g.s.env.Err, "lastgood: %s; looks again in %v\n", g.summary(), every)
+		return
+	}
+	results, _ := g.s.contract.Results(ctx) // what could not be read is in the report
+	var open []string
+	for _, r := range results {
+		if r.State == contract.Pending {
+			open = append(open, r.ID)
+		}
+	}
+	if len(open) > 0 {
+		fmt.Fprintf(g.s.env.Err, "lastgood: %s; waits for the contract: %s\n", g.summary(), strings.Join(open, ", "))
+	}
+}
+
+// summary is the newest report's, where there is one.
+func (g *gateRun) summary() string {
+	if g.rep == nil {
+		return "there is no verdict"
+	}
+	return g.rep.Summary
+}
+
 // mayCome reports whether a later check may be better: a device or a service that is
-// missing may be slow, what the kernel answers to a program is not.
-func (g *gateRun) mayCome() bool {
+// missing may be slow, what the kernel answers to a program is not. The declared contract is
+// waited for by itself. The gate does not wait for what could not be told: it holds nothing for it.
+func (g *gateRun) mayCome(as gate.EventType) bool {
 	if g.rep == nil {
 		return false
 	}
-	switch g.rep.Verdict {
-	case snapshot.Incomplete:
-		return true
-	case snapshot.Regressed:
-		for _, f := range g.rep.Findings {
-			if f.Severity == snapshot.Critical && (f.Class == snapshot.ClassHardware || f.Class == snapshot.ClassService) {
-				return true
-			}
+	for _, f := range g.rep.Findings {
+		ours := f.Class == snapshot.ClassHardware || f.Class == snapshot.ClassService
+		if g.rep.Verdict == snapshot.Regressed && f.Severity == snapshot.Critical && ours && f.Subject.Kind != contract.CheckKind {
+			return true
 		}
 	}
-	return false
-}
-
-// sleep waits, and reports whether it did so to the end.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
+	if as == gate.Checked || g.rep.Verdict == snapshot.Invalid {
 		return false
 	}
+	return slices.ContainsFunc(g.rep.Incomplete, func(gap snapshot.Gap) bool {
+		return contract.ComesLater(&gap) || g.rep.Verdict == snapshot.Incomplete && gap.Counts && !ofContract(&gap)
+	})
+}
+
+// ofContract reports whether a gap is of the declared contract.
+func ofContract(g *snapshot.Gap) bool {
+	return g.Kind == contract.CheckKind || g.Kind == snapshot.SourceKind && g.ID == contract.DeclaredSource
+}
+
+// onlyLater reports whether all that could not be told is of services, which come up beside the gate: the assessment tells.
+func onlyLater(rep *report.Report) bool {
+	if rep.Verdict != snapshot.Incomplete {
+		return false
+	}
+	return !slices.ContainsFunc(rep.Incomplete, func(g snapshot.Gap) bool { return g.Counts && !contract.Looks(&g) })
+}
+
+// mostOf is the most that the findings of a report may lead to: what a declared check says of itself, "" (what the policy says)
+// where anything else failed. A check that did not hold at the last good boot, or was not known there, is no regression: it is told.
+func mostOf(rep *report.Report, snap *snapshot.Snapshot, failing snapshot.Severity) gate.Reaction {
+	most := gate.Reaction("")
+	for _, f := range rep.Findings {
+		if f.Severity.Rank() < cmp.Or(failing, snapshot.Critical).Rank() {
+			continue
+		}
+		if f.Subject.Kind != contract.CheckKind {
+			return ""
+		}
+		r := gate.Notify
+		if f.Code != contract.NotMet {
+			s := snap.Subject(snapshot.Key{Kind: f.Subject.Kind, ID: f.Subject.ID})
+			if said := gate.Reaction(s.Text("on_regression")); said.Valid() {
+				r = said
+			}
+		}
+		if most == "" || r.Rank() > most.Rank() {
+			most = r
+		}
+	}
+	return most
 }

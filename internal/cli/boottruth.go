@@ -19,10 +19,15 @@ import (
 	"lastgood/internal/source"
 )
 
-// bound gives the sources of the boot's truth the state folder that they lean on.
+// bound gives the sources of the boot's truth the state folder that they lean on, and that of the declared contract what was
+// found by those who wait for it.
 func (s *session) bound(from []source.Source) []source.Source {
 	out := slices.Clone(from)
-	for _, t := range boot.Truth(boot.Prior{Intent: s.intent, NextBoot: preflight.NextBoot}) {
+	with := boot.Truth(boot.Prior{Intent: s.intent, NextBoot: preflight.NextBoot})
+	if s.contract != nil {
+		with = append(with, s.contract.Source())
+	}
+	for _, t := range with {
 		if i := slices.IndexFunc(out, func(o source.Source) bool { return o.Name == t.Name }); i >= 0 {
 			out[i] = t
 		}

@@ -52,6 +52,7 @@ type check struct {
 	start  time.Time
 	notes  []string // what went wrong with lastgood's own files
 	rep    *report.Report
+	snap   *snapshot.Snapshot
 
 	good     []*snapshot.Snapshot // the good boots since, once they were read
 	heldTo   string               // checksum of the accepted snapshot that was judged by
@@ -117,7 +118,7 @@ func (c *check) settled(ctx context.Context, format string) (int, error) {
 	if writable {
 		c.keepReport(rep)
 	}
-	c.rep = rep
+	c.rep, c.snap = rep, snap
 	if c.textfile != "" {
 		if err := c.writeTextfile(snap, rep); err != nil {
 			return exitUsage, errors.Join(err, s.print(format, rep))

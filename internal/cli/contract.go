@@ -126,7 +126,7 @@ func (c *contractRun) check(ctx context.Context, s *session, files []string) (in
 	if len(all) == 0 {
 		fmt.Fprintf(s.env.Err, "no contract in %s is for this host: nothing was checked\n", contract.Folder)
 	}
-	r := contract.Runner{Host: s.host(), Baseline: c.baseline(ctx, s)}
+	r := contract.Runner{Host: s.host(), Baseline: s.observedBefore(ctx)}
 	if r.Self, err = os.Executable(); err != nil {
 		return exitUsage, err
 	}
@@ -146,8 +146,8 @@ func (c *contractRun) check(ctx context.Context, s *session, files []string) (in
 	return contractExit(results), err
 }
 
-// baseline is what the checks found at the last good boot: nothing where there is none, or it cannot be read.
-func (c *contractRun) baseline(ctx context.Context, s *session) map[string][]string {
+// observedBefore is what the checks found at the last good boot: nothing where there is none, or it cannot be read.
+func (s *session) observedBefore(ctx context.Context) map[string][]string {
 	store, err := s.openStore(ctx)
 	if err != nil {
 		return nil

@@ -91,7 +91,10 @@ func (g *gateRun) check(ctx context.Context, out io.Writer) error {
 	s.env.Out = out
 	c := &check{against: g.against, settling: settling{phase: snapshot.PhaseSettled}}
 	_, err := c.run(ctx, &s, nil)
-	g.rep = c.rep
+	g.rep, g.most = c.rep, ""
+	if c.rep != nil {
+		g.most = mostOf(c.rep, c.snap, c.policy.FailOn)
+	}
 	if g.rep == nil && err == nil {
 		err = errors.New("check: it came to no verdict")
 	}
@@ -106,7 +109,8 @@ func (g *gateRun) check(ctx context.Context, out io.Writer) error {
 func (g *gateRun) conclude(ctx context.Context, as gate.EventType, err error) (snapshot.Verdict, error) {
 	e := gate.Event{Type: as}
 	if g.rep != nil {
-		e.Verdict, e.Summary = g.rep.Verdict, g.rep.Summary
+		e.Verdict, e.Summary, e.Most = g.rep.Verdict, g.rep.Summary, g.most
+		e.Soon = as == gate.Checked && onlyLater(g.rep)
 		if err != nil { // it was judged, and only not printed
 			printError(g.s.env.Err, err)
 			err = nil

@@ -45,6 +45,7 @@ type gateRun struct {
 	live    bool // this host's loader, units and log are meant
 	boot    gate.Boot
 	rep     *report.Report // of this run's check
+	most    gate.Reaction  // the most that its findings may lead to, "" is what the policy says
 	base    *snapshot.Identity
 	spooled bool
 }

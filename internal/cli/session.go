@@ -43,6 +43,7 @@ type session struct {
 	budgetGiven bool // so was the budget
 	config      config.Config
 	root        *sysfs.Root
+	contract    *contract.Watch // the declared contract where it is waited for, else nil
 }
 
 const defaultStateDir = "/var/lib/lastgood"

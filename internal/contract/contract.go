@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,13 @@ var catalogue source.Catalogue
 
 // Sources are all readers of the contract, sorted by name.
 func Sources() []source.Source { return catalogue.All() }
+
+// Looks reports whether a gap is of something that this package looks at.
+func Looks(g *snapshot.Gap) bool {
+	return slices.ContainsFunc(Sources(), func(s source.Source) bool {
+		return g.Kind == snapshot.SourceKind && g.ID == s.Name || slices.ContainsFunc(s.Kinds, func(k snapshot.Kind) bool { return k.Name == g.Kind })
+	})
+}
 
 // errNotLive is why a question to the running machine was not put.
 var errNotLive = fmt.Errorf("%w: services and network answer only where they run", source.ErrSkipped)

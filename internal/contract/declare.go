@@ -53,23 +53,23 @@ type Match struct {
 
 // Defaults are for checks that do not say otherwise.
 type Defaults struct {
-	Within       *Duration `yaml:"within" doc:"time since the kernel began, by which a check must hold"`
+	Within       *Duration `yaml:"within" doc:"time since the kernel began, by which a check must hold; without it, once the host has come up"`
 	StableFor    *Duration `yaml:"stable_for" doc:"how long it must go on to hold"`
 	Every        *Duration `yaml:"every" doc:"time between two tries"`
 	Timeout      *Duration `yaml:"timeout" doc:"hard deadline of one try"`
 	Severity     string    `yaml:"severity" doc:"required fails the boot, wanted is reported, info is shown" enum:"required,wanted,info"`
-	OnRegression string    `yaml:"on_regression" doc:"what the gate may do about it" enum:"rollback,hold,notify"`
+	OnRegression string    `yaml:"on_regression" doc:"the most that may be done where it held at the last good boot and does not now; notify unless said otherwise" enum:"rollback,hold,notify"`
 }
 
 // Check is one thing that must hold. It sets one of the kinds of checks or more, all of which must hold.
 type Check struct {
 	ID           string    `yaml:"id" doc:"unique in all contracts of the host: letters, digits, . - and _" required:"yes"`
-	Within       *Duration `yaml:"within" doc:"time since the kernel began, by which it must hold"`
+	Within       *Duration `yaml:"within" doc:"time since the kernel began, by which it must hold; without it, once the host has come up"`
 	StableFor    *Duration `yaml:"stable_for" doc:"how long it must go on to hold"`
 	Every        *Duration `yaml:"every" doc:"time between two tries"`
 	Timeout      *Duration `yaml:"timeout" doc:"hard deadline of one try"`
 	Severity     string    `yaml:"severity" doc:"required fails the boot, wanted is reported, info is shown" enum:"required,wanted,info"`
-	OnRegression string    `yaml:"on_regression" doc:"what the gate may do about it" enum:"rollback,hold,notify"`
+	OnRegression string    `yaml:"on_regression" doc:"the most that may be done where it held at the last good boot and does not now; notify unless said otherwise" enum:"rollback,hold,notify"`
 	FailFast     bool      `yaml:"fail_fast" doc:"the first failure is the last word: there is no second try"`
 	SameAs       bool      `yaml:"same_as_baseline" doc:"all that the check found at the last good boot must be there (units, mounts, devices, volumes, ports, files, domains, OSDs)"`
 

@@ -10,13 +10,21 @@ import (
 	"lastgood/internal/source"
 )
 
-const checkKind = "contract.check"
+// CheckKind is the kind of declared checks.
+const CheckKind = "contract.check"
 
-var _ = catalogue.Add(source.Source{
-	Name: "declared",
+// DeclaredSource is the name of the source that tries them.
+const DeclaredSource = "declared"
+
+// NotMet is the code of the finding on a check that does not hold and is not known to have held at the last good boot.
+const NotMet = "contract-not-met"
+
+var declaredSource = catalogue.Add(source.Source{
+	Name: DeclaredSource,
 	Doc: `what must hold on this host, by /etc/lastgood/contract.d
 
-Tries every check of the contracts that are for this host once, side by side. "lastgood contract check --wait" waits for them.`,
+Tries every check of the contracts that are for this host once, side by side. The assessment of a boot and "lastgood contract check
+--wait" try them until their time is over.`,
 	Kinds: []snapshot.Kind{checkDeclared},
 	Tier:  source.Native,
 	Read:  readDeclared,
@@ -25,7 +33,7 @@ Tries every check of the contracts that are for this host once, side by side. "l
 // checkDeclared is the kind of declared checks. A required one that is not met fails the boot, whether or not it was met at
 // the last good one: that is what required says. What was met before is said so, for only a regression may roll back.
 var checkDeclared = snapshot.Kind{
-	Name:     checkKind,
+	Name:     CheckKind,
 	Doc:      "a check of the declared contract, known by its id.",
 	Required: true,
 	Attrs: []snapshot.Attr{
@@ -33,7 +41,7 @@ var checkDeclared = snapshot.Kind{
 		{Name: "severity", Doc: "required, wanted or info"},
 		{Name: "contract", Doc: "contract that it stands in"},
 		{Name: "check", Doc: "kinds of checks that it makes"},
-		{Name: "on_regression", Doc: "what the gate may do about it: rollback, hold, notify"},
+		{Name: "on_regression", Doc: "the most that may be done where it held at the last good boot and does not now: rollback, hold, notify"},
 		{Name: "same_as_baseline", Doc: "yes where all that it found at the last good boot must be there"},
 		{Name: "observed", Better: snapshot.HigherBetter, Doc: "what it found, by stable names"},
 		{Name: "why", Noise: snapshot.Evidence, Doc: "why it is not met"},
@@ -53,7 +61,7 @@ func checkRules() []snapshot.Rule {
 			// First, for of two findings of one weight the first is kept.
 			snapshot.Rule{Code: "contract-broken", On: snapshot.OnBecomes, Attr: "state", From: []string{"pass"}, To: []string{"fail"}, Where: where, Severity: s.weight, Class: snapshot.ClassService,
 				Message: s.severity + " check {name} is not met, was at the last good boot: {attr:why}"},
-			snapshot.Rule{Code: "contract-not-met", On: snapshot.OnIs, Attr: "state", To: []string{"fail"}, Where: where, Severity: s.weight, Class: snapshot.ClassService,
+			snapshot.Rule{Code: NotMet, On: snapshot.OnIs, Attr: "state", To: []string{"fail"}, Where: where, Severity: s.weight, Class: snapshot.ClassService,
 				Message: s.severity + " check {name} is not met: {attr:why}"},
 			snapshot.Rule{Code: "contract-less", On: snapshot.OnWorse, Attr: "observed", Where: map[string]string{"severity": s.severity, "same_as_baseline": "yes"}, Topic: "state", Severity: s.weight, Class: snapshot.ClassService,
 				Message: s.severity + " check {name} lacks what was there at the last good boot: {lost}"})
@@ -65,16 +73,20 @@ func readDeclared(ctx context.Context, h source.Host) ([]snapshot.Subject, error
 	if !h.Root.Live() {
 		return nil, errNotLive
 	}
-	all, errLoad := Load(ctx, h.Root, Folder)
-	ours, errMatch := Applying(ctx, h, all)
+	ours, err := declaredHere(ctx, h)
 	self, errSelf := os.Executable()
 	if errSelf != nil {
 		self = "" // said where a check needs it
 	}
 	r := Runner{Host: h, Self: self}
+	return declaredSubjects(r.Once(ctx, ours), err)
+}
+
+// declaredSubjects are the results as subjects, with what could not be told of them.
+func declaredSubjects(results []Result, err error) ([]snapshot.Subject, error) {
 	var out []snapshot.Subject
-	errs := []error{errLoad, errMatch}
-	for _, res := range r.Once(ctx, ours) {
+	errs := []error{err}
+	for _, res := range results {
 		out = append(out, res.Subject())
 		if res.Severity == Required && (res.State == Unknown || res.State == Pending) {
 			errs = append(errs, fmt.Errorf("required check %s: %s", res.ID, res.Why))
@@ -85,7 +97,7 @@ func readDeclared(ctx context.Context, h source.Host) ([]snapshot.Subject, error
 
 // Subject is the result as the judge, reports and JSON carry it. What could not be told, or is not due yet, is inconclusive.
 func (res *Result) Subject() snapshot.Subject {
-	s := snapshot.Subject{Kind: checkKind, ID: res.ID, Outcome: snapshot.Measured}
+	s := snapshot.Subject{Kind: CheckKind, ID: res.ID, Outcome: snapshot.Measured}
 	s.Set("severity", snapshot.Text(res.Severity))
 	s.Set("contract", snapshot.Text(res.Contract))
 	s.Set("check", snapshot.Text(res.Types))
@@ -111,7 +123,7 @@ func Observed(snap *snapshot.Snapshot) map[string][]string {
 	out := map[string][]string{}
 	for i := range snap.Subjects {
 		s := &snap.Subjects[i]
-		if items, ok := s.Attrs["observed"].Items(); s.Kind == checkKind && ok {
+		if items, ok := s.Attrs["observed"].Items(); s.Kind == CheckKind && ok {
 			out[s.ID] = items
 		}
 	}

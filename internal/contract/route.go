@@ -163,6 +163,11 @@ func readRoutes(ctx context.Context, h source.Host) ([]snapshot.Subject, error) 
 	return out, settled(ctx, h)
 }
 
+// ComesLater reports whether a gap is of a gateway that the kernel still asks for: a few seconds later it can be told.
+func ComesLater(g *snapshot.Gap) bool {
+	return g.Kind == routeKind && strings.HasSuffix(g.Reason, errAsking.Error())
+}
+
 // errNoTable says that a table of the kernel's is not there: on a recording nobody looked.
 func errNoTable(h source.Host, name string) error {
 	if !h.Root.Live() {

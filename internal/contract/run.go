@@ -128,20 +128,29 @@ func (r *Runner) each(ctx context.Context, all []Contract, do func(context.Conte
 func (r *Runner) once(ctx context.Context, k *Check, tell func(Result)) Result {
 	res, final := r.try(ctx, k)
 	if res.State == Fail && !final && !k.FailFast {
-		left, err := r.left(ctx, k)
-		if err == nil && left > 0 {
+		if more := r.more(ctx, k); more != "" {
 			res.State = Pending
-			res.Why = fmt.Sprintf("%s; it has %v more", res.Why, left.Round(time.Second))
+			res.Why += "; " + more
 		}
 	}
 	tell(res)
 	return res
 }
 
-// left is how much of the time is left by which the check must hold.
-func (r *Runner) left(ctx context.Context, k *Check) (time.Duration, error) {
+// more says what time the check has left in which to come to hold: "" where it has none. One that names no time has until the host
+// has come up.
+func (r *Runner) more(ctx context.Context, k *Check) string {
+	if *k.Within == 0 {
+		if why := settled(ctx, r.Host); why != nil {
+			return why.Error()
+		}
+		return ""
+	}
 	up, err := uptime(ctx, r.Host.Root)
-	return time.Duration(*k.Within) - up, err
+	if left := time.Duration(*k.Within) - up; err == nil && left > 0 {
+		return fmt.Sprintf("it has %v more", left.Round(time.Second))
+	}
+	return ""
 }
 
 // wait tries until the check has held for stable_for, or its time is over.
@@ -154,6 +163,7 @@ func (r *Runner) wait(ctx context.Context, k *Check, tell func(Result)) Result {
 		res.Tries = tries
 		now := time.Now()
 		over := true
+		more := ""
 		switch {
 		case res.State == Pass && since.IsZero():
 			since = now
@@ -162,14 +172,10 @@ func (r *Runner) wait(ctx context.Context, k *Check, tell func(Result)) Result {
 			over = now.Sub(since) >= time.Duration(*k.StableFor)
 		default:
 			since = time.Time{}
-			left, err := r.left(ctx, k)
-			over = final || res.State == Fail && k.FailFast || err != nil || left <= 0
+			more = r.more(ctx, k)
+			over = final || res.State == Fail && k.FailFast || more == ""
 		}
-		shown := res
-		if !over {
-			shown.State = Pending
-		}
-		tell(shown)
+		tell(shown(res, over, more, time.Duration(*k.StableFor)))
 		if over {
 			return res
 		}
@@ -179,6 +185,18 @@ func (r *Runner) wait(ctx context.Context, k *Check, tell func(Result)) Result {
 			return interrupted(res)
 		}
 	}
+}
+
+// shown is a result for those who look on: pending while it is not the last one.
+func shown(res Result, over bool, more string, stable time.Duration) Result {
+	switch {
+	case over:
+	case res.State == Pass:
+		res.State, res.Why = Pending, fmt.Sprintf("it holds, and must for %v", stable)
+	default:
+		res.State, res.Why = Pending, res.Why+"; "+more
+	}
+	return res
 }
 
 // interrupted is a check that was not waited for to its end.
@@ -192,9 +210,18 @@ func interrupted(res Result) Result {
 	return res
 }
 
+// result is a check's before anything was found.
+func (k *Check) result() Result {
+	var types []string
+	for _, p := range k.parts() {
+		types = append(types, p.name)
+	}
+	return Result{ID: k.ID, Severity: k.Severity, OnRegression: k.OnRegression, SameAs: k.SameAs, State: Pass, Tries: 1, Types: strings.Join(types, ",")}
+}
+
 // try runs all kinds of one check, under its hard deadline.
 func (r *Runner) try(ctx context.Context, k *Check) (res Result, final bool) {
-	res = Result{ID: k.ID, Severity: k.Severity, OnRegression: k.OnRegression, SameAs: k.SameAs, State: Pass, Tries: 1}
+	res = k.result()
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
@@ -204,9 +231,8 @@ func (r *Runner) try(ctx context.Context, k *Check) (res Result, final bool) {
 	}
 	start := time.Now()
 	defer func() { res.Took = time.Since(start) }()
-	var types, fails, doubts []string
+	var fails, doubts []string
 	for _, p := range k.parts() {
-		types = append(types, p.name)
 		a, err := r.part(ctx, k, p)
 		if err != nil {
 			doubts = append(doubts, p.name+": "+err.Error())
@@ -218,7 +244,6 @@ func (r *Runner) try(ctx context.Context, k *Check) (res Result, final bool) {
 	}
 	slices.Sort(res.Observed)
 	res.Observed = slices.Compact(res.Observed)
-	res.Types = strings.Join(types, ",")
 	if k.SameAs && len(doubts) == 0 {
 		fails = append(fails, r.lost(k.ID, res.Observed)...)
 	}

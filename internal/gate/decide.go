@@ -197,6 +197,9 @@ func (d *step) untold() {
 	}
 	switch d.e.Verdict {
 	case snapshot.Incomplete:
+		if d.e.Soon {
+			return
+		}
 		d.tell(NoticeIncomplete, "this boot could not be judged, and the workloads are not held for it: %s", d.e.Summary)
 	case snapshot.Invalid:
 		d.tell(NoticeInvalid, "this is not what was to be judged, and the workloads are not held for it: %s", d.e.Summary)
@@ -223,9 +226,13 @@ func (d *step) reaction() Reaction {
 func (d *step) regressed() {
 	first := d.s.Verdict != snapshot.Regressed
 	d.s.Verdict, d.s.Wants = snapshot.Regressed, d.reaction()
-	if !d.s.Struck && !d.s.Confirmed {
+	// What is only to be told leads to no reboot that had to be counted, and may be so for months.
+	if !d.s.Struck && !d.s.Confirmed && d.s.Wants.Rank() >= Hold.Rank() {
 		d.s.Struck = true
 		d.s.Strikes++
+	}
+	if d.s.Wants.Rank() < Hold.Rank() && d.s.Step != Standing {
+		d.letGo() // what it was held for is gone
 	}
 	switch {
 	case d.s.Confirmed:

@@ -222,6 +222,8 @@ type Event struct {
 	Summary string
 	// Most is the most that the findings call for; "" leaves it to the policy.
 	Most Reaction
+	// Soon: what could not be told is told by a check that follows in this boot.
+	Soon bool
 	// To is the kernel that somebody asks for; the zero value leaves the choice.
 	To Kernel
 	// Reboot: somebody wants the reboot done as well.
