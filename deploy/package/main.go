@@ -108,6 +108,10 @@ lastgood measures what the running kernel does to BPF programs, takes stock of
 the hardware and of what this host does, and compares all of it with the last
 boot that was known to be good: after a reboot, and before one.`
 
+// maintainer is who stands in a package. A deb wants a mailbox beside the name (Debian policy 5.6.2), and there is none:
+// names below .invalid are nobody's for ever (RFC 2606). rpm takes the name alone.
+const maintainer = "lastgood developers"
+
 // info is what is not a file.
 func (o options) info(format string) *nfpm.Info {
 	version, release := packageVersion(o.version, o.at), ""
@@ -117,7 +121,7 @@ func (o options) info(format string) *nfpm.Info {
 	summary, more, _ := strings.Cut(about, "\n")
 	i := &nfpm.Info{
 		Name: "lastgood", Arch: o.arch, Platform: "linux", Version: version, VersionSchema: "none", Release: release,
-		Section: "admin", Priority: "optional", Maintainer: "lastgood maintainers <lastgood@localhost>",
+		Section: "admin", Priority: "optional", Maintainer: maintainer + " <developers@lastgood.invalid>",
 		Description: about, License: "Apache-2.0 AND (BSD-2-Clause OR GPL-2.0-only)",
 		MTime: o.at, DisableGlobbing: true,
 	}
@@ -132,7 +136,7 @@ func (o options) info(format string) *nfpm.Info {
 	i.Scripts = nfpm.Scripts{PostInstall: script("post.rpm"), PreRemove: script("preun.rpm"), PostRemove: script("postun.rpm")}
 	i.RPM.Summary, i.Description = summary, more // dpkg takes the first line for the summary, rpm has a field
 	i.RPM.BuildHost = "localhost"                // else that of the machine at hand: the same sources would give another file
-	i.RPM.Packager = i.Maintainer
+	i.RPM.Packager = maintainer
 	return i
 }
 

@@ -193,3 +193,24 @@ func TestRunRefuses(t *testing.T) {
 		t.Errorf("a half package was left: %v, %v", left, err)
 	}
 }
+
+// TestMaintainer: the field is one that dpkg and Debian's tools take, and names no mailbox that somebody else may have.
+func TestMaintainer(t *testing.T) {
+	deb, rpm := built(t, "", "v1.2.3")
+	out, err := exec.Command(needs(t, "dpkg-deb"), "--field", deb, "Maintainer").Output()
+	if err != nil || strings.TrimSpace(string(out)) != "lastgood developers <developers@lastgood.invalid>" {
+		t.Errorf("deb: %q, %v", out, err)
+	}
+	f, err := os.Open(rpm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := rpmutils.ReadRpm(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who, err := r.Header.GetString(rpmutils.PACKAGER); err != nil || who != maintainer {
+		t.Errorf("rpm: %q, %v", who, err)
+	}
+}
