@@ -48,6 +48,9 @@ type gateRun struct {
 	most    gate.Reaction  // the most that its findings may lead to, "" is what the policy says
 	base    *snapshot.Identity
 	spooled bool
+
+	journalctl []string  // where the journal's reader may be
+	accepted   time.Time // when the last good boot was made so, once that is asked
 }
 
 // gateFlags adds the flags that the gate's commands share.
@@ -67,6 +70,7 @@ func (g *gateRun) open(ctx context.Context, s *session) error {
 	}
 	s.output = cmp.Or(s.output, "table")
 	g.s, g.live = s, s.root.Live() && g.runDir == runDir
+	g.journalctl = []string{"/usr/bin/journalctl", "/bin/journalctl"}
 	g.keeper = gate.Keeper{Folder: baseline.OpenFolder(s.stateDir, nil)}
 	g.hold = gate.HoldFile(filepath.Join(g.runDir, "hold"))
 	g.motd = notify.MOTD(filepath.Join(g.runDir, "motd"))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -109,9 +110,9 @@ func (s Systemctl) Show(ctx context.Context, unit string, properties ...string) 
 // maxJournal bounds what is read of a boot's log.
 const maxJournal = 8 << 20
 
-// Cycles are the lines of this boot's journal in which systemd says that it broke an
+// Cycles are the lines of a boot's journal (0 is this boot, -1 the one before) in which systemd says that it broke an
 // ordering cycle: it deletes a job to do so, silently but for this line.
-func Cycles(ctx context.Context, journalctl []string) ([]string, error) {
+func Cycles(ctx context.Context, journalctl []string, boot int) ([]string, error) {
 	var errs []error
 	for _, p := range journalctl {
 		program, err := exec.LookPath(p)
@@ -121,14 +122,14 @@ func Cycles(ctx context.Context, journalctl []string) ([]string, error) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, systemctlPatience)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, program, "-b", "-q", "-o", "cat", "--no-pager", "_PID=1")
-		var b limited
-		cmd.Stdout, cmd.WaitDelay = &b, time.Second
+		cmd := exec.CommandContext(ctx, program, "-b", strconv.Itoa(boot), "-q", "-o", "cat", "--no-pager", "_PID=1")
+		b, said := limited{most: maxJournal}, limited{most: 512}
+		cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &b, &said, time.Second
 		if err := cmd.Run(); err != nil {
-			return nil, fmt.Errorf("read the journal: %w", err)
+			return nil, fmt.Errorf("read the journal: %w: %s", err, strings.TrimSpace(said.String()))
 		}
 		if b.Len() == 0 {
-			return nil, errors.New("read the journal: it has nothing of systemd's from this boot")
+			return nil, errors.New("read the journal: it has nothing of systemd's from that boot")
 		}
 		if b.full {
 			return nil, fmt.Errorf("read the journal: longer than %d bytes", maxJournal)
@@ -151,11 +152,12 @@ func cycles(text string) []string {
 // limited keeps the beginning of an output.
 type limited struct {
 	strings.Builder
+	most int
 	full bool
 }
 
 func (l *limited) Write(p []byte) (int, error) {
-	if room := maxJournal - l.Len(); len(p) > room {
+	if room := l.most - l.Len(); len(p) > room {
 		l.full = true
 		l.Builder.Write(p[:max(room, 0)])
 		return len(p), nil

@@ -106,12 +106,28 @@ func TestCycles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		have, err := Cycles(t.Context(), []string{program})
+		have, err := Cycles(t.Context(), []string{program}, 0)
 		if len(have) != want.n || (err != nil) != (want.errs > 0) {
 			t.Errorf("%q: %v, %v", said, have, err)
 		}
 	}
-	if _, err := Cycles(t.Context(), []string{"/nonexistent/journalctl"}); err == nil {
+	if _, err := Cycles(t.Context(), []string{"/nonexistent/journalctl"}, 0); err == nil {
 		t.Error("a journalctl that is not there")
+	}
+}
+
+// TestCyclesOfTheBootBefore: the boot is the one that was asked for, and one that the journal does not hold could not be told.
+func TestCyclesOfTheBootBefore(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "journalctl")
+	script := "#!/bin/sh\n[ \"$1 $2\" = '-b -1' ] && echo 'a.service: Job b.service/start deleted to break ordering cycle' && exit 0\n" +
+		"echo 'Data from the specified boot is not available' >&2; exit 1\n"
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if have, err := Cycles(t.Context(), []string{program}, -1); err != nil || len(have) != 1 {
+		t.Errorf("%v, %v", have, err)
+	}
+	if _, err := Cycles(t.Context(), []string{program}, -2); err == nil || !strings.Contains(err.Error(), "not available") {
+		t.Errorf("error %v", err)
 	}
 }

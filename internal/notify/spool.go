@@ -138,10 +138,10 @@ func (s *Spool) Flush(ctx context.Context, force bool) (Result, error) {
 	}
 	for _, n := range names {
 		if err := f.one(ctx, n); err != nil {
-			return r, err
+			return r, errors.Join(err, f.remember())
 		}
 	}
-	return r, nil
+	return r, f.remember()
 }
 
 // flush is one under way.
@@ -151,6 +151,7 @@ type flush struct {
 	force bool
 	by    map[string]target
 	deaf  map[string]bool // targets that did not answer
+	sent  []Delivery
 }
 
 func (f *flush) one(ctx context.Context, name string) error {
@@ -222,6 +223,7 @@ func (f *flush) attempt(ctx context.Context, m *Message, w *waiting) {
 	err := f.by[w.Target].send(once, m)
 	if err == nil {
 		f.r.Sent++
+		f.sent = append(f.sent, Delivery{w.Target, m.Event, m.BootID, now})
 		w.Target = ""
 		return
 	}
