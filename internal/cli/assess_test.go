@@ -156,3 +156,45 @@ func TestGateDoesNotWaitForTheContract(t *testing.T) {
 		t.Errorf("told: %s", said)
 	}
 }
+
+// TestContractThatCannotBeRead: what is wrong with it is told with file, line and column; the boot cannot be judged, holds nothing
+// and waits for nothing; the contracts that can be read are still tried.
+func TestContractThatCannotBeRead(t *testing.T) {
+	const head = "apiVersion: lastgood.dev/v1\nkind: HostContract\nmetadata: {name: bad}\n"
+	for name, c := range map[string]struct{ text, want string }{
+		"broken YAML":  {head + "checks: [\n", "bad.yaml: [4:9] sequence end token ']' not found"},
+		"unknown key":  {head + "checks:\n  - id: a\n    mont: {path: /}\n", `bad.yaml: [6:5] unknown field "mont"`},
+		"duplicate id": {head + "checks:\n  - {id: up, file: {path: /x}}\n", "bad.yaml: [5:5] there are two checks of the id up"},
+		"empty list":   {head + "checks: []\n", "bad.yaml: [1:1] the list of checks is empty"},
+		"empty file":   {"", "bad.yaml: it is empty"},
+		"no text":      {"\x00\xff\xfe", "bad.yaml: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newGateHost(t)
+			h.accepted(map[string]string{"up": "pass"})
+			h.declare("id: up, within: 1s, severity: wanted, file: {path: /up}")
+			if name == "duplicate id" { // whose file is read first has it
+				h.write("/etc/lastgood/contract.d/0.yaml", strings.Replace(h.read("/etc/lastgood/contract.d/test.yaml"), "name: test", "name: first", 1))
+				h.write("/etc/lastgood/contract.d/test.yaml", strings.Replace(h.read("/etc/lastgood/contract.d/test.yaml"), "id: up", "id: other", 1))
+			}
+			h.write("/etc/lastgood/contract.d/bad.yaml", c.text)
+			for _, as := range []gate.EventType{gate.Checked, gate.Assessed} {
+				g := h.boot("new", newRelease)
+				g.s.output, g.s.budget = "table", 10*time.Second
+				said := g.s.env.Err.(*bytes.Buffer)
+				verdict, err := g.polled(t.Context(), as, time.Hour, time.Hour)
+				out := strings.Join(strings.Fields(fmt.Sprint(g.s.env.Out)), " ") // as it was before it was folded
+				if err != nil || verdict != snapshot.Incomplete || h.read("run/hold") != "" || strings.Contains(said.String(), "looks again") {
+					t.Errorf("%s: %s, %v, hold %q: %s", as, verdict, err, h.read("run/hold"), said)
+				}
+				// Of a recorded host, which this is, only the assessment's watch tries the checks.
+				if as == gate.Assessed && (!strings.Contains(out, c.want) || !strings.Contains(out, "check up is not met")) {
+					t.Errorf("%s: want %q and the check of the other file in\n%s", as, c.want, out)
+				}
+				if told := strings.Contains(said.String(), "could not be judged"); told != (as == gate.Assessed) {
+					t.Errorf("%s: told of it: %v", as, told)
+				}
+			}
+		})
+	}
+}

@@ -109,7 +109,8 @@ func logSince(s *report.Since, base *snapshot.Snapshot, l *boot.Log) {
 		told++
 		s.Transactions = append(s.Transactions, transaction(t))
 	}
-	if note != "" && told > 0 {
+	// A log that lost its place may have lost what it told: that nothing is in it says nothing then.
+	if lost := known && last != ""; note != "" && (told > 0 || lost) {
 		s.Notes = append(s.Notes, note)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 	"time"
 
 	"lastgood/internal/snapshot"
@@ -80,4 +82,19 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted %+v", c)
 		}
 	})
+}
+
+// TestHeldByDefault: the agents of every Kubernetes that is started by systemd wait for the gate, and nothing else does.
+func TestHeldByDefault(t *testing.T) {
+	c := Default()
+	want := []string{"kubelet.service", "k3s.service", "k3s-agent.service", "rke2-server.service", "rke2-agent.service",
+		"k0scontroller.service", "k0sworker.service", "snap.microk8s.daemon-kubelite.service"}
+	if d := cmp.Diff(want, c.Gate.Units()); d != "" {
+		t.Errorf("held by default (-want +got):\n%s", d)
+	}
+	for _, u := range want {
+		if !unitName(u) {
+			t.Errorf("%s is no unit's name", u)
+		}
+	}
 }

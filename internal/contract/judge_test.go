@@ -81,6 +81,9 @@ func TestJudged(t *testing.T) {
 		{"EPERM", "service.block|fs:1 opens=yes", "service.block|fs:1 opens=EPERM", "critical block-not-openable"},
 		{"EPERM before", "service.block|fs:1 opens=EPERM", "service.block|fs:1 opens=EPERM", ""},
 		{"other errno", "service.block|fs:1 opens=EPERM", "service.block|fs:1 opens=EACCES", "info block-errno-changed"},
+		{"SELinux label", "service.block|fs:1 opens=yes label=fixed_disk_device_t", "service.block|fs:1 opens=yes label=device_t", "warning block-label-changed"},
+		{"SELinux label, and not opened for it", "service.block|fs:1 opens=yes label=fixed_disk_device_t", "service.block|fs:1 opens=EACCES label=device_t", "critical block-not-openablewarning block-label-changed"},
+		{"owner", "service.block|fs:1 opens=yes owner=0:6", "service.block|fs:1 opens=yes owner=0:0", "warning block-owner-changed"},
 		{"swap gone", "service.swap|uuid:1 path=/dev/sda2", "", "warning swap-missing"},
 		{"route gone", "net.route|inet/bridge0 by=set", "", "critical route-missing"},
 		{"gateway silent", "net.route|inet/bridge0 reachable=yes", "net.route|inet/bridge0 reachable=no", "critical gateway-unreachable"},
@@ -143,6 +146,22 @@ func TestFolded(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"filesystem-not-mounted", "unit-failed"}, have); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestUnitsThatCannotBeAsked: without the bus nothing is known of units: that is no regression, and no good boot.
+func TestUnitsThatCannotBeAsked(t *testing.T) {
+	kinds := kindsOf(t)
+	old := snap(t, kinds, "service.unit|a.service state=active starts=boot")
+	now := snap(t, kinds)
+	for i := range now.Subjects {
+		if s := &now.Subjects[i]; s.Kind == snapshot.SourceKind {
+			s.Outcome, s.Reason = snapshot.Inconclusive, "connect to systemd: no such file"
+		}
+	}
+	j := compare.Judge(old, now, kinds, compare.Policy{})
+	if j.Verdict != snapshot.Incomplete || len(j.Findings) > 0 || len(j.Gaps) == 0 {
+		t.Errorf("verdict %s, %+v, %+v", j.Verdict, j.Findings, j.Gaps)
 	}
 }
 
