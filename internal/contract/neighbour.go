@@ -32,17 +32,26 @@ var (
 	errAsking   = errors.New("nobody answers for the gateway's address, and the kernel still asks: a later check can tell")
 )
 
+// neighbour is what the table says of an address: its state, and how long it has been so.
+type neighbour struct {
+	state int
+	since time.Duration
+}
+
+// askAgain is when the kernel asks a second time (retrans_time_ms of include/net/neighbour.h).
+const askAgain = time.Second
+
 // gateway is one question for a gateway. The functions are those of this machine, others in tests.
 type gateway struct {
 	patience time.Duration
-	state    func() (int, error)        // of the neighbour table
+	state    func() (neighbour, error)  // of the neighbour table
 	echo     func(context.Context) bool // sends a request and waits for its answer
 }
 
 // gatewayReachable reports whether a gateway answers on its link. The neighbour table knows it of most (traffic confirms it);
 // where it does not, an echo request makes the kernel look for the gateway, and its answer or the table tells.
 func gatewayReachable(ctx context.Context, r *route, patience time.Duration) (bool, error) {
-	g := gateway{patience: patience, echo: func(ctx context.Context) bool { return echo(ctx, r) }, state: func() (int, error) { return neighbourState(r) }}
+	g := gateway{patience: patience, echo: func(ctx context.Context) bool { return echo(ctx, r) }, state: func() (neighbour, error) { return neighbourState(r) }}
 	return g.reachable(ctx)
 }
 
@@ -53,7 +62,7 @@ func (g *gateway) reachable(ctx context.Context) (bool, error) {
 
 func (g *gateway) ask(ctx context.Context) (bool, error) {
 	first, err := g.state()
-	if err != nil || confirmed(first) {
+	if err != nil || first.confirmed() {
 		return err == nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.patience)
@@ -73,28 +82,27 @@ func (g *gateway) ask(ctx context.Context) (bool, error) {
 		case <-ctx.Done():
 			return g.lastWord(first)
 		}
-		if state, err := g.state(); err != nil || confirmed(state) {
+		if now, err := g.state(); err != nil || now.confirmed() {
 			return err == nil, err
 		}
 	}
 }
 
-// lastWord is what the table says at the end: an address that nobody answered for, this time and those before, is not reachable; one of old
-// is open, and so is one that the kernel only began to ask for.
-func (g *gateway) lastWord(first int) (bool, error) {
-	state, err := g.state()
+// lastWord is what the table says at the end: an address that nobody answered for, asked twice or now and before, is not reachable; one
+// of old is open, and so is one that the kernel only began to ask for.
+func (g *gateway) lastWord(first neighbour) (bool, error) {
+	now, err := g.state()
 	if err != nil {
 		return false, err
 	}
-	const failed = unix.NUD_FAILED
 	switch {
-	case confirmed(state):
+	case now.confirmed():
 		return true, nil
-	case state&failed != 0, state&unix.NUD_INCOMPLETE != 0 && (first&failed != 0 || g.patience >= declaredPatience):
+	case now.state&unix.NUD_FAILED != 0, now.state&unix.NUD_INCOMPLETE != 0 && (first.state&unix.NUD_FAILED != 0 || now.since >= askAgain):
 		return false, nil
-	case state&unix.NUD_INCOMPLETE != 0:
+	case now.state&unix.NUD_INCOMPLETE != 0:
 		return false, errAsking
-	case state == unix.NUD_NONE:
+	case now.state == unix.NUD_NONE:
 		return false, errors.New("the kernel does not look for the gateway: is its interface up?")
 	}
 	return false, errNoAnswer
@@ -102,15 +110,18 @@ func (g *gateway) lastWord(first int) (bool, error) {
 
 // confirmed reads a neighbour's state (include/uapi/linux/neighbour.h): what is confirmed, set by hand or needs no
 // address is reachable. FAILED alone is no verdict at first: it may be of a minute ago.
-func confirmed(state int) bool {
-	return state&(unix.NUD_REACHABLE|unix.NUD_PERMANENT|unix.NUD_NOARP) != 0
+func (n neighbour) confirmed() bool {
+	return n.state&(unix.NUD_REACHABLE|unix.NUD_PERMANENT|unix.NUD_NOARP) != 0
 }
 
+// userTick is the unit of times that the kernel tells of neighbours: USER_HZ is 100 wherever this runs.
+const userTick = 10 * time.Millisecond
+
 // neighbourState is the state of the route's gateway: NUD_NONE where the table does not have it.
-func neighbourState(r *route) (int, error) {
+func neighbourState(r *route) (neighbour, error) {
 	link, err := net.InterfaceByName(r.iface)
 	if err != nil {
-		return 0, fmt.Errorf("look up interface %s: %w", r.iface, err)
+		return neighbour{}, fmt.Errorf("look up interface %s: %w", r.iface, err)
 	}
 	family := netlink.FAMILY_V4
 	if r.family == "inet6" {
@@ -118,18 +129,18 @@ func neighbourState(r *route) (int, error) {
 	}
 	all, err := netlink.NeighList(link.Index, family)
 	if err != nil {
-		return 0, fmt.Errorf("list neighbours of %s: %w", r.iface, err)
+		return neighbour{}, fmt.Errorf("list neighbours of %s: %w", r.iface, err)
 	}
 	for _, n := range all {
 		if a, ok := netip.AddrFromSlice(n.IP); ok && a.Unmap() == r.gateway.Unmap() {
-			return n.State, nil
+			return neighbour{n.State, time.Duration(n.Updated) * userTick}, nil
 		}
 	}
 	// A point-to-point or loopback link resolves nothing: there is nothing to be reached on the link itself.
 	if link.Flags&(net.FlagPointToPoint|net.FlagLoopback) != 0 {
-		return unix.NUD_NOARP, nil
+		return neighbour{state: unix.NUD_NOARP}, nil
 	}
-	return unix.NUD_NONE, nil
+	return neighbour{state: unix.NUD_NONE}, nil
 }
 
 // echo sends one echo request and waits for its answer. That it could not be sent is no answer.

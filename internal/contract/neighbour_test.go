@@ -20,6 +20,7 @@ func TestGateway(t *testing.T) {
 		first    int           // state at first
 		then     int           // after the request
 		after    time.Duration // when that state is there
+		since    time.Duration // how long it has been in the first state
 		echo     bool
 		want     bool
 		err      string
@@ -32,6 +33,7 @@ func TestGateway(t *testing.T) {
 		{name: "failed, and found now", patience: gatewayPatience, first: unix.NUD_FAILED, then: unix.NUD_REACHABLE, after: 100 * time.Millisecond, want: true, most: 140 * time.Millisecond},
 		{name: "nobody answers, asked for the first time", patience: gatewayPatience, first: unix.NUD_NONE, then: unix.NUD_INCOMPLETE, err: "the kernel still asks: a later check can tell"},
 		{name: "nobody answered before, nor now", patience: gatewayPatience, first: unix.NUD_FAILED, then: unix.NUD_INCOMPLETE},
+		{name: "asked for two seconds already", patience: gatewayPatience, first: unix.NUD_INCOMPLETE, then: unix.NUD_INCOMPLETE, since: 2 * time.Second},
 		{name: "given up meanwhile", patience: gatewayPatience, first: unix.NUD_INCOMPLETE, then: unix.NUD_FAILED, after: 100 * time.Millisecond},
 		{name: "known of old, silent", patience: gatewayPatience, first: unix.NUD_STALE, then: unix.NUD_DELAY, err: "knows the gateway of old"},
 		{name: "interface down", patience: gatewayPatience, first: unix.NUD_NONE, then: unix.NUD_NONE, err: "is its interface up?"},
@@ -42,11 +44,11 @@ func TestGateway(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				asked := false
-				g := gateway{patience: c.patience, state: func() (int, error) {
+				g := gateway{patience: c.patience, state: func() (neighbour, error) {
 					if !asked || time.Since(start) < c.after {
-						return c.first, nil
+						return neighbour{c.first, c.since + time.Since(start)}, nil
 					}
-					return c.then, nil
+					return neighbour{c.then, c.since + time.Since(start) - c.after}, nil
 				}, echo: func(ctx context.Context) bool {
 					asked = true
 					if !c.echo {
@@ -76,7 +78,7 @@ func TestGatewayNetlinkHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
-		g := gateway{patience: gatewayPatience, state: func() (int, error) { <-release; return 0, os.ErrClosed }, echo: func(context.Context) bool { return false }}
+		g := gateway{patience: gatewayPatience, state: func() (neighbour, error) { <-release; return neighbour{}, os.ErrClosed }, echo: func(context.Context) bool { return false }}
 		start := time.Now()
 		_, err := g.reachable(t.Context())
 		if took := time.Since(start); took > 300*time.Millisecond || !errors.Is(err, context.DeadlineExceeded) {
