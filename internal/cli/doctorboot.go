@@ -47,7 +47,7 @@ func (g *gateRun) askPolicy(ctx context.Context) []answerLine {
 func (g *gateRun) askRollback(ctx context.Context) answerLine {
 	l := told("a rollback could be carried out", false, nil, "`lastgood rollback` and the boot loader's menu do it by hand")
 	if g.base == nil {
-		l.Detail = "there is no last good boot to go back to"
+		l.Detail, l.Hint = "there is no last good boot to go back to", ""
 		return l
 	}
 	st, err := g.keeper.Load()

@@ -165,15 +165,19 @@ func (r *Runner) wait(ctx context.Context, k *Check, tell func(Result)) Result {
 		over := true
 		more := ""
 		switch {
-		case res.State == Pass && since.IsZero():
-			since = now
-			over = now.Sub(since) >= time.Duration(*k.StableFor)
 		case res.State == Pass:
+			if since.IsZero() {
+				since = now
+			}
 			over = now.Sub(since) >= time.Duration(*k.StableFor)
+		case res.State == Fail && (final || k.FailFast):
 		default:
 			since = time.Time{}
 			more = r.more(ctx, k)
-			over = final || res.State == Fail && k.FailFast || more == ""
+			if more == "" && ctx.Err() != nil { // who was stopped cannot ask for the time
+				return interrupted(res)
+			}
+			over = final || more == ""
 		}
 		tell(shown(res, over, more, time.Duration(*k.StableFor)))
 		if over {
