@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"lastgood/internal/compare"
 )
 
 // prometheusFolder holds what Prometheus is given.
@@ -152,4 +154,57 @@ func runbook(t *testing.T, page, alert string) {
 	if !strings.Contains(section, "lastgood ") && !strings.Contains(section, "systemctl ") {
 		t.Errorf("docs/alerts.md, %s: no command to type", alert)
 	}
+}
+
+// TestAlertsKnowTheRules: the codes by which alerts pick findings are those of declared rules.
+func TestAlertsKnowTheRules(t *testing.T) {
+	all, err := kinds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := []string{compare.TrendCode}
+	for _, k := range all {
+		for _, r := range k.Rules {
+			codes = append(codes, r.Code)
+		}
+	}
+	var rules ruleFile
+	decodeYAML(t, "prometheus/lastgood.rules.yaml", &rules)
+	picks := regexp.MustCompile(`lastgood_finding_info\{[^}]*code=~?"([^"]+)"`)
+	picked := 0
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			for _, m := range picks.FindAllStringSubmatch(r.Expr, -1) {
+				picked++
+				for _, branch := range branches(m[1]) {
+					re := regexp.MustCompile("^(?:" + branch + ")$")
+					if !slices.ContainsFunc(codes, re.MatchString) {
+						t.Errorf("%s: no rule has a code like %s", r.Alert, branch)
+					}
+				}
+			}
+		}
+	}
+	if picked < 4 {
+		t.Errorf("%d expressions that pick findings", picked)
+	}
+}
+
+// branches are the alternatives of an expression, those in one pair of brackets among them.
+func branches(expr string) []string {
+	if before, rest, found := strings.Cut(expr, "("); found && strings.Contains(rest, ")") && !strings.Contains(before, "|") {
+		inner, after, _ := strings.Cut(rest, ")")
+		var out []string
+		if !strings.HasPrefix(after, "?") {
+			for _, b := range strings.Split(inner, "|") {
+				tail, more, _ := strings.Cut(after, "|")
+				out = append(out, before+b+tail)
+				if more != "" {
+					out = append(out, branches(more)...)
+				}
+			}
+			return out
+		}
+	}
+	return []string{expr}
 }

@@ -5,17 +5,18 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"lastgood/internal/compare"
 	"lastgood/internal/metrics"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
@@ -196,8 +197,10 @@ func (l labelsOf) unknown(expr string) []string {
 // TestWhatIsAskedForIsExported: dashboards, rules and what their words name are metrics and labels that lastgood exports.
 func TestWhatIsAskedForIsExported(t *testing.T) {
 	l := exported(t)
+	var asking []string
 	held := func(where, expr string) {
 		t.Helper()
+		asking = append(asking, metricsIn(expr)...)
 		if no := l.unknown(expr); len(no) > 0 {
 			t.Errorf("%s: nothing exports %v: %s", where, no, expr)
 		}
@@ -235,9 +238,41 @@ func TestWhatIsAskedForIsExported(t *testing.T) {
 			}
 		}
 	}
+	drops := dropped(t)
+	for metric := range l {
+		if drops.MatchString(metric) && slices.Contains(asking, metric) {
+			t.Errorf("the scrape configuration drops %s, which is asked for", metric)
+		}
+	}
+	if !drops.MatchString("lastgood_bpf_probe_total_states") || len(asking) == 0 {
+		t.Error("the scrape configuration drops nothing")
+	}
 	if l.unknown(`lastgood_no_such{id="x"}`) == nil || l.unknown(`lastgood_verdict{state="x"}`) == nil || l.unknown(`sum by (state) (lastgood_verdict)`) == nil || l.unknown("a:b:c") == nil {
 		t.Error("an unknown name is taken for a known one")
 	}
+}
+
+// dropped is by what the example of a scrape configuration leaves metrics out.
+func dropped(t *testing.T) *regexp.Regexp {
+	t.Helper()
+	var config struct {
+		RuleFiles []string `yaml:"rule_files"`
+		Scrape    []struct {
+			Relabel []struct {
+				Source []string `yaml:"source_labels"`
+				Regex  string
+				Action string
+			} `yaml:"metric_relabel_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	b, err := os.ReadFile("../../deploy/prometheus/prometheus.yaml")
+	if err == nil {
+		err = yaml.Unmarshal(b, &config) // the rest of it is promtool's to judge
+	}
+	if err != nil || len(config.Scrape) == 0 || len(config.Scrape[0].Relabel) != 1 || config.Scrape[0].Relabel[0].Action != "drop" {
+		t.Fatalf("%+v, %v", config, err)
+	}
+	return regexp.MustCompile("^(?:" + config.Scrape[0].Relabel[0].Regex + ")$")
 }
 
 // columnsAreLabels looks at the columns that tables name.
@@ -258,57 +293,4 @@ func columnsAreLabels(t *testing.T, l labelsOf, name string, d grafanaDashboard)
 			}
 		}
 	}
-}
-
-// TestAlertsKnowTheRules: the codes by which alerts pick findings are those of declared rules.
-func TestAlertsKnowTheRules(t *testing.T) {
-	all, err := kinds()
-	if err != nil {
-		t.Fatal(err)
-	}
-	codes := []string{compare.TrendCode}
-	for _, k := range all {
-		for _, r := range k.Rules {
-			codes = append(codes, r.Code)
-		}
-	}
-	var rules ruleFile
-	decodeYAML(t, "prometheus/lastgood.rules.yaml", &rules)
-	picks := regexp.MustCompile(`lastgood_finding_info\{[^}]*code=~?"([^"]+)"`)
-	picked := 0
-	for _, g := range rules.Groups {
-		for _, r := range g.Rules {
-			for _, m := range picks.FindAllStringSubmatch(r.Expr, -1) {
-				picked++
-				for _, branch := range branches(m[1]) {
-					re := regexp.MustCompile("^(?:" + branch + ")$")
-					if !slices.ContainsFunc(codes, re.MatchString) {
-						t.Errorf("%s: no rule has a code like %s", r.Alert, branch)
-					}
-				}
-			}
-		}
-	}
-	if picked < 4 {
-		t.Errorf("%d expressions that pick findings", picked)
-	}
-}
-
-// branches are the alternatives of an expression, those in one pair of brackets among them.
-func branches(expr string) []string {
-	if before, rest, found := strings.Cut(expr, "("); found && strings.Contains(rest, ")") && !strings.Contains(before, "|") {
-		inner, after, _ := strings.Cut(rest, ")")
-		var out []string
-		if !strings.HasPrefix(after, "?") {
-			for _, b := range strings.Split(inner, "|") {
-				tail, more, _ := strings.Cut(after, "|")
-				out = append(out, before+b+tail)
-				if more != "" {
-					out = append(out, branches(more)...)
-				}
-			}
-			return out
-		}
-	}
-	return []string{expr}
 }
