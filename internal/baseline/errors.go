@@ -25,7 +25,7 @@ func (e *LostError) Unwrap() error { return e.Why }
 
 // Hint says what a person can do about it.
 func (e *LostError) Hint() string {
-	return "choose a boot with `lastgood list` and trust it with `lastgood accept ID`"
+	return "choose a boot with `lastgood list` and trust it with `lastgood accept BOOT`"
 }
 
 // LockedError is returned where another process writes to the store. PID is 0

@@ -26,6 +26,7 @@ Accepting the current boot measures the BPF objects of this node's agents as the
 and keeps their bytes: after a reboot they are verified before their agents are up. Where
 the insns of the largest programs go is kept too, so that ` + "`check`" + ` can say where a growth is.
 Accept a boot when its agents run.`,
+		status:  "The exit status is 0, 2 where it could not be done, 3 where the objects of this node's agents could not be measured.",
 		example: "lastgood accept current",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			anyway := f.Bool("incomplete", false, "accept a snapshot in which something could not be measured")
@@ -43,7 +44,7 @@ func (s *session) accept(ctx context.Context, args []string, incomplete bool) (i
 	case 1:
 		id = args[0]
 	default:
-		return exitUsage, fmt.Errorf("accept wants one boot, got %d", len(args))
+		return exitUsage, hinted(fmt.Errorf("accept wants one boot, got %d", len(args)), "for instance `lastgood accept current`; `lastgood list` shows the boots")
 	}
 	store, err := s.openStore(ctx)
 	if err != nil {

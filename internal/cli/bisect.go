@@ -17,7 +17,7 @@ import (
 
 func bisectCommand() command {
 	return command{
-		name: "bisect", args: "[KERNEL...]", summary: "the first kernel that breaks a program",
+		name: "bisect", args: "[KERNEL...]", summary: "find the first kernel that breaks a program",
 		long: `Finds, between a kernel that is good and one that is bad, the first bad one: boots
 them in VMs, the middle one first, and measures a program on each. The program is one
 of the built-in ones (--probe, as ` + "`lastgood probe`" + ` names it) or of an ELF object (--object
@@ -28,6 +28,7 @@ given, what tells them apart is on which side of their middle the metric lies.
 The kernels between are those that are installed, offered by the distribution (more
 with --suite) or named as arguments, in the distribution's own order, of the flavour
 of the two.`,
+		status:  "The exit status is 0, 2 where the question is wrong, 3 where the answer could not be found.",
 		example: "lastgood bisect --probe datapath/large_dp_parse --good 6.18.5 --bad 6.18.15 --suite sid",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			b := &bisecter{}
@@ -35,12 +36,12 @@ of the two.`,
 			for _, name := range []string{"against", "family"} {
 				_ = f.MarkHidden(name) // they are preflight's
 			}
-			f.StringVar(&b.good, "good", "", "a kernel that is good: a release, a version or a file")
-			f.StringVar(&b.bad, "bad", "", "a kernel that is bad")
-			f.StringVar(&b.probe, "probe", "", "the built-in program: FAMILY/CASE")
-			f.StringVar(&b.program, "program", "", "the program of the object (default: its only one)")
-			f.StringVar(&b.metric, "metric", "insns", "what is compared: insns, states, xlated or any attribute of `lastgood probe -o json`")
-			f.Int64Var(&b.above, "above", 0, "bad is where the metric is larger than this")
+			f.StringVar(&b.good, "good", "", "`KERNEL` that is good: a release, a version or a file")
+			f.StringVar(&b.bad, "bad", "", "`KERNEL` that is bad")
+			f.StringVar(&b.probe, "probe", "", "the built-in program: `FAMILY/CASE`")
+			f.StringVar(&b.program, "program", "", "`NAME` of the object's program (default: its only one)")
+			f.StringVar(&b.metric, "metric", "insns", "`METRIC` that is compared: insns, states, xlated or any attribute that probe -o json writes")
+			f.Int64Var(&b.above, "above", 0, "bad is where the metric is larger than `NUMBER`")
 			return b.run
 		},
 	}
@@ -129,7 +130,7 @@ func (b *bisecter) run(ctx context.Context, s *session, args []string) (int, err
 // question checks the flags and says which program is meant.
 func (b *bisecter) question() error {
 	if b.good == "" || b.bad == "" {
-		return errors.New("bisect wants --good and --bad")
+		return hinted(errors.New("bisect wants --good KERNEL and --bad KERNEL"), "`lastgood preflight --all-candidates --no-vm` lists kernels")
 	}
 	if long, ok := metricNames[b.metric]; ok {
 		b.metric = long
@@ -147,7 +148,7 @@ func (b *bisecter) question() error {
 	case b.probe == "" && len(b.p.objects) == 1:
 		b.key = b.programKey
 	default:
-		return errors.New("bisect wants one program: --probe FAMILY/CASE, or --object FILE with --program NAME")
+		return hinted(errors.New("bisect wants one program: --probe FAMILY/CASE, or --object FILE with --program NAME"), "`lastgood probe` lists the built-in ones")
 	}
 	return nil
 }

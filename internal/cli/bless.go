@@ -17,6 +17,7 @@ default. What later boots are compared with stays; ` + "`lastgood accept`" + ` c
 
 With --if-good, as lastgood-bless.service runs it when the boot is complete, only a kernel
 that is being tried and was judged good is made the default, and nothing else is done.`,
+		status:  "The exit status is 0, 1 where it is refused, with the reason, 2 where it could not be done.",
 		example: "lastgood bless",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			g := gateFlags(f)

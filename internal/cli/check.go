@@ -29,9 +29,9 @@ The exit status is the verdict:
 		example: "lastgood check -o json | jq .findings",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			c := &check{}
-			f.StringVar(&c.against, "baseline", "", "compare with this snapshot (file, boot id or release) instead of the last good boot")
-			f.StringVar(&c.failOn, "fail-on", "", "least severity that fails: critical or warning (default: of the configuration, critical)")
-			f.StringVar(&c.textfile, "textfile", "", "also write the metrics to lastgood.prom in this folder, for node_exporter's textfile collector")
+			f.StringVar(&c.against, "baseline", "", "compare with `SNAPSHOT` (a file, boot id or release) instead of the last good boot")
+			f.StringVar(&c.failOn, "fail-on", "", "least `SEVERITY` that fails: critical or warning (default: of the configuration, critical)")
+			f.StringVar(&c.textfile, "textfile", "", "also write the metrics to lastgood.prom in `DIR`, for node_exporter's textfile collector")
 			c.settling.flags(f)
 			return c.run
 		},
@@ -175,7 +175,9 @@ func (c *check) judged(ctx context.Context, snap *snapshot.Snapshot) *report.Rep
 		c.learn(rep, snap)
 	case err != nil:
 		rep.Verdict = snapshot.Incomplete
-		rep.Incomplete = append(rep.Incomplete, snapshot.Gap{Kind: "tool.baseline", ID: "last-good", Reason: hintText(err), Counts: true})
+		gap := lostBaseline
+		gap.Reason = hintText(err)
+		rep.Incomplete = append(rep.Incomplete, gap)
 	default:
 		rep.Accepted, rep.AcceptedBy, c.heldTo = record.Accepted, record.By, record.SHA256
 		if c.judgeByGood(rep, base, snap).Elsewhere == "" {
@@ -188,6 +190,9 @@ func (c *check) judged(ctx context.Context, snap *snapshot.Snapshot) *report.Rep
 	c.notes = append(c.notes, rep.Notes...)
 	return rep
 }
+
+// lostBaseline is what is not known where the last good boot cannot be read.
+var lostBaseline = snapshot.Gap{Kind: "tool.baseline", ID: "last-good", Counts: true}
 
 func (c *check) baseline(ctx context.Context) (*snapshot.Snapshot, baseline.Record, error) {
 	if c.against != "" {

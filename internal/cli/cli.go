@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
+
+	"lastgood/internal/report"
 )
 
 // Exit statuses that are no verdict's.
@@ -31,7 +34,8 @@ type Env struct {
 	Getenv   func(string) string
 	OutTTY   bool // the output is a terminal
 	ErrTTY   bool // the error output is a terminal
-	Width    int  // columns, 0 where not known
+	Width    int  // columns of the output, 0 where not known
+	ErrWidth int  // columns of the error output, 0 where not known
 }
 
 // OS is the world of this process.
@@ -42,6 +46,9 @@ func OS() Env {
 	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
 		e.Width = w
 	}
+	if w, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil {
+		e.ErrWidth = w
+	}
 	return e
 }
 
@@ -51,6 +58,7 @@ type command struct {
 	args    string // how its arguments are written
 	summary string // one line
 	long    string // what it does, for --help
+	status  string // what its exit status means, where long does not say so and it is not the usual
 	example string // a line to type
 	hidden  bool
 	// flags adds the command's own flags and gives what runs it.
@@ -80,7 +88,7 @@ func Main(args []string, env Env) int {
 // run is Main without the signals; its error is not printed yet.
 func run(ctx context.Context, args []string, env Env) (int, error) {
 	if len(args) == 0 {
-		fmt.Fprint(env.Err, overview())
+		fmt.Fprint(env.Err, overview(env.helpWidth()))
 		return exitUsage, nil
 	}
 	switch args[0] {
@@ -88,7 +96,7 @@ func run(ctx context.Context, args []string, env Env) (int, error) {
 		if len(args) > 1 {
 			return run(ctx, []string{args[1], "--help"}, env)
 		}
-		fmt.Fprint(env.Out, overview())
+		fmt.Fprint(env.Out, overview(env.helpWidth()))
 		return exitOK, nil
 	case "--version":
 		args = []string{"version"}
@@ -98,7 +106,13 @@ func run(ctx context.Context, args []string, env Env) (int, error) {
 			return runCommand(ctx, c, args[1:], env)
 		}
 	}
-	return exitUsage, hinted(fmt.Errorf("no command %q", args[0]), "`lastgood help` lists the commands")
+	var names []string
+	for _, c := range commands() {
+		if !c.hidden {
+			names = append(names, c.name)
+		}
+	}
+	return exitUsage, hinted(fmt.Errorf("no command %q", args[0]), "%s`lastgood help` lists the commands", meant(args[0], names))
 }
 
 func runCommand(ctx context.Context, c command, args []string, env Env) (int, error) {
@@ -110,46 +124,20 @@ func runCommand(ctx context.Context, c command, args []string, env Env) (int, er
 	s.commonFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
-			fmt.Fprint(env.Out, usage(c, flags))
+			fmt.Fprint(env.Out, usage(c, flags, env.helpWidth()))
 			return exitOK, nil
 		}
-		return exitUsage, hinted(err, "`lastgood %s --help` lists its flags", c.name)
+		return exitUsage, hinted(err, "%s`lastgood %s --help` lists its flags", meantFlag(err, flags), c.name)
 	}
 	if err := s.prepare(flags); err != nil {
 		return exitUsage, err
 	}
-	return do(ctx, s, flags.Args())
-}
-
-func overview() string {
-	var b strings.Builder
-	b.WriteString("lastgood: did this box come back the same way it went down?\n\n" +
-		"Usage:\n  lastgood COMMAND [flags]\n\nCommands:\n")
-	for _, c := range commands() {
-		if !c.hidden {
-			fmt.Fprintf(&b, "  %-22s %s\n", strings.TrimSpace(c.name+" "+c.args), c.summary)
-		}
+	status, err := do(ctx, s, flags.Args())
+	var surplus *argumentError
+	if errors.As(err, &surplus) && hintOf(err) == "" {
+		err = hinted(err, "`lastgood %s --help` tells what it takes", c.name)
 	}
-	b.WriteString("\nExit status:\n" + exitStatuses +
-		"\nExample, after a reboot:\n  lastgood check\n\n`lastgood COMMAND --help` tells more of each.\n")
-	return b.String()
-}
-
-// exitStatuses are those of check and diff.
-const exitStatuses = `  0  good, or learned: nothing to compare with yet
-  1  regressed
-  2  usage or internal error
-  3  incomplete: something could not be measured or compared; this is never taken for a regression
-  4  invalid: not the architecture or kernel that was meant
-With -o nagios and -o npd the status is what those callers expect.
-`
-
-func usage(c command, flags *pflag.FlagSet) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage:\n  lastgood %s\n\n%s\n\nFlags:\n%s\nExample:\n  %s\n",
-		strings.ToUpper(c.summary[:1])+c.summary[1:]+".", strings.TrimSpace(c.name+" "+c.args)+" [flags]",
-		strings.TrimSpace(c.long), flags.FlagUsagesWrapped(100), c.example)
-	return b.String()
+	return status, err
 }
 
 // hintError is an error with a way out.
@@ -166,12 +154,26 @@ func hinted(err error, format string, args ...any) error {
 }
 
 // printError writes an error and, on a line of its own, the way out where there is one.
+// Errors that were joined have a line each.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "lastgood: %v\n", err)
+	for line := range strings.SplitSeq(report.Clean(err.Error()), "\n") {
+		fmt.Fprintf(w, "lastgood: %s\n", line)
+	}
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", report.Clean(hint))
+	}
+}
+
+// hintOf is an error's way out, "" where none is known.
+func hintOf(err error) string {
 	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {
-		fmt.Fprintf(w, "hint: %s\n", h.Hint())
+		return h.Hint()
 	}
+	if errors.Is(err, fs.ErrPermission) && userID() != 0 {
+		return "run it as root"
+	}
+	return ""
 }
 
 // newLogger writes warnings, and with verbose more, to the error output.

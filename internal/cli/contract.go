@@ -7,17 +7,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/contract"
+	"lastgood/internal/report"
 )
 
 func contractCommand() command {
 	return command{
-		name: "contract", args: "learn | check | schema [FILE]...", summary: "what this host must have: write it, check it",
+		name: "contract", args: "learn | check | schema [FILE]...", summary: "write down what this host must have, and check it",
 		long: `learn writes a draft of a contract from what is healthy on this host to the standard output.
 
 check tries what the contracts in ` + contract.Folder + ` (or the FILEs) say, those that are for this host.
@@ -32,7 +32,7 @@ contract cannot be read, 3 where one could not be told or its time has not come.
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			c := &contractRun{}
 			f.BoolVar(&c.wait, "wait", false, "check: try again until all hold, or their time is over")
-			f.StringVar(&c.name, "name", "", "learn: name of the contract (default: host)")
+			f.StringVar(&c.name, "name", "", "learn: `NAME` of the contract (default: host)")
 			return c.run
 		},
 	}
@@ -141,7 +141,7 @@ func (c *contractRun) check(ctx context.Context, s *session, files []string) (in
 	if format == "json" {
 		err = printResultsJSON(s.env.Out, results)
 	} else {
-		err = writeAll(s.env.Out, resultsText(results, s.quiet))
+		err = report.Checks(s.env.Out, checkRows(results), s.options())
 	}
 	return contractExit(results), err
 }
@@ -175,24 +175,14 @@ func contractExit(results []contract.Result) int {
 	return status
 }
 
-// resultsText is a line to each check and one for all.
-func resultsText(results []contract.Result, quiet bool) string {
-	var b strings.Builder
-	count := map[contract.State]int{}
+// checkRows are the results in the words of a table.
+func checkRows(results []contract.Result) []report.CheckResult {
+	words := map[contract.State]report.CheckState{contract.Pass: report.Met, contract.Fail: report.NotMet, contract.Pending: report.NotDue, contract.Unknown: report.NotTold}
+	var rows []report.CheckResult
 	for _, r := range results {
-		count[r.State]++
-		if quiet {
-			continue
-		}
-		fmt.Fprintf(&b, "%-8s %-8s %s/%s", r.State, r.Severity, r.Contract, r.ID)
-		if r.Why != "" {
-			fmt.Fprintf(&b, ": %s", r.Why)
-		}
-		b.WriteString("\n")
+		rows = append(rows, report.CheckResult{Name: r.Contract + "/" + r.ID, Required: r.Severity == contract.Required, State: words[r.State], Why: r.Why})
 	}
-	fmt.Fprintf(&b, "%d checks: %d met, %d not met, %d not due yet, %d could not be told\n",
-		len(results), count[contract.Pass], count[contract.Fail], count[contract.Pending], count[contract.Unknown])
-	return b.String()
+	return rows
 }
 
 // resultJSON is a result as machines read it.

@@ -27,11 +27,11 @@ func TestContractCheckExit(t *testing.T) {
 		exit         int
 		says         string
 	}{
-		{"met", met, exitOK, "1 checks: 1 met, 0 not met"},
-		{"not met", met + gone + open, exitRegressed, "fail     required test/gone: /no/such/file is not there"},
-		{"wanted", met + strings.Replace(gone, "id: gone", "id: gone, severity: wanted", 1), exitOK, "fail     wanted   test/gone"},
-		{"not told", met + open, exitIncomplete, "unknown  required test/open: exec: run no-such-program-here: no such program on this host"},
-		{"not due", strings.Replace(gone, "id: gone", "id: gone, within: 24h", 1), exitIncomplete, "pending  required test/gone"},
+		{"met", met, exitOK, "MET: 1 check, 1 met"},
+		{"not met", met + gone + open, exitRegressed, "  not met   required  test/gone: /no/such/file is not there"},
+		{"wanted", met + strings.Replace(gone, "id: gone", "id: gone, severity: wanted", 1), exitOK, "  not met   wanted    test/gone"},
+		{"not told", met + open, exitIncomplete, "  not told  required  test/open: exec: run no-such-program-here: no such program on this host"},
+		{"not due", strings.Replace(gone, "id: gone", "id: gone, within: 24h", 1), exitIncomplete, "  not due   required  test/gone"},
 		{"broken", "  - {id: a, nope: {}}\n", exitUsage, `[5:13] unknown field "nope"`},
 		{"empty", "  []\n", exitUsage, "the list of checks is empty"},
 	} {

@@ -18,6 +18,7 @@ the kernel is another one than at the last good boot, one that was good is insta
 loader can be set, nobody confirmed the boot or inhibits it (` + runDir + `/inhibit,
 /etc/lastgood/inhibit), and this very build was not rolled back from before. Else it says
 what stands against it and does nothing.`,
+		status:  "The exit status is 0, 1 where it is refused, with the reason, 2 where it could not be done.",
 		example: "lastgood decide --dry-run",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			g := gateFlags(f)

@@ -22,7 +22,7 @@ The exit status is the verdict:
 ` + exitStatuses,
 		example: "lastgood diff 6.12.74 6.12.86",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
-			failOn := f.String("fail-on", "", "least severity that fails: critical or warning (default: of the configuration, critical)")
+			failOn := f.String("fail-on", "", "least `SEVERITY` that fails: critical or warning (default: of the configuration, critical)")
 			return func(ctx context.Context, s *session, args []string) (int, error) {
 				return s.diff(ctx, args, *failOn)
 			}
@@ -33,7 +33,7 @@ The exit status is the verdict:
 func (s *session) diff(ctx context.Context, args []string, failOn string) (int, error) {
 	start := time.Now()
 	if len(args) != 2 {
-		return exitUsage, hinted(fmt.Errorf("diff wants two snapshots, got %d", len(args)), "lastgood diff last-good current")
+		return exitUsage, hinted(fmt.Errorf("diff wants two snapshots, got %d", len(args)), "for instance `lastgood diff last-good current`")
 	}
 	format, err := s.format(reportFormats()...)
 	if err != nil {

@@ -145,7 +145,7 @@ func (f *finder) named(ctx context.Context, name string) ([]kernels.Kernel, erro
 	case err == nil:
 		k, err := kernels.FromFile(ctx, name)
 		return []kernels.Kernel{k}, err
-	case strings.ContainsRune(name, '/'):
+	case strings.ContainsRune(name, '/') || strings.HasSuffix(name, ".deb") || strings.HasSuffix(name, ".rpm"):
 		return nil, fmt.Errorf("read kernel: %w", err)
 	}
 	if k, ok := pick(f.here(ctx), name); ok {

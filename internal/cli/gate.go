@@ -27,8 +27,8 @@ comes of it, so that a verdict is no failed unit; --exit-status gives that of th
 		example: "lastgood gate --budget 60s",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			g := gateFlags(f)
-			f.StringVar(&g.against, "baseline", "", "compare with this snapshot (file, boot id or release) instead of the last good boot")
-			f.DurationVar(&g.settle, "settle", 15*time.Second, "how long a device or service that is missing may take to come")
+			f.StringVar(&g.against, "baseline", "", "compare with `SNAPSHOT` (a file, boot id or release) instead of the last good boot")
+			f.DurationVar(&g.settle, "settle", 15*time.Second, "`TIME` that a missing device or service may take to come")
 			exit := f.Bool("exit-status", false, "exit with the verdict's status, as check does")
 			return func(ctx context.Context, s *session, args []string) (int, error) {
 				if err := noArguments(args); err != nil {

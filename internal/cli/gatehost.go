@@ -56,7 +56,7 @@ type gateRun struct {
 // gateFlags adds the flags that the gate's commands share.
 func gateFlags(f *pflag.FlagSet) *gateRun {
 	g := &gateRun{}
-	f.StringVar(&g.runDir, "run-dir", runDir, "folder of the hold file; another one than this touches no unit, loader or log of this host")
+	f.StringVar(&g.runDir, "run-dir", runDir, "`DIR` of the hold file; another one than this touches no unit, loader or log of this host")
 	return g
 }
 

@@ -21,9 +21,10 @@ what. A device is known by what it is, not by what it is called today.
 
 What differs from the last good boot is marked in place, where there is one; --against compares
 with another snapshot, --against none with nothing.`,
+		status:  "The exit status is 0, 2 where it could not be done, 3 where part of the hardware could not be read.",
 		example: "lastgood inventory --against before.json",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
-			against := f.String("against", "", "snapshot to mark the differences from: a file, a boot, a kernel release, or none (default: the last good boot)")
+			against := f.String("against", "", "`SNAPSHOT` to mark the differences from: a file, a boot, a kernel release, or none (default: the last good boot)")
 			return func(ctx context.Context, s *session, args []string) (int, error) {
 				if err := noArguments(args); err != nil {
 					return exitUsage, err

@@ -27,7 +27,12 @@ func recordedHost(name string) string { return filepath.Join(hostsFolder, name+"
 func said(t *testing.T, width int, env map[string]string, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	status, err := run(t.Context(), args, Env{Out: &out, Err: &errs, Width: width, OutTTY: env["TTY"] != "", Getenv: func(k string) string { return env[k] }})
+	status, err := run(t.Context(), args, Env{Out: &out, Err: &errs, Width: width, OutTTY: env["TTY"] != "", Getenv: func(k string) string {
+		if k == "LANG" && env[k] == "" {
+			return "C.UTF-8"
+		}
+		return env[k]
+	}})
 	if status != exitOK || err != nil {
 		t.Fatalf("lastgood %s = %d, %v\n%s", strings.Join(args, " "), status, err, errs.String())
 	}

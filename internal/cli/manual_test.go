@@ -134,7 +134,7 @@ func commandPage(c command, formats []string) string {
 	var b strings.Builder
 	b.WriteString(pageHead("lastgood-"+c.name, c.summary))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B lastgood %s\n%s\n", roff(c.name), strings.TrimSpace(placeholder(c.args)+` [\fIflags\fP]`))
-	fmt.Fprintf(&b, ".SH DESCRIPTION\n%s", prose(c.long))
+	fmt.Fprintf(&b, ".SH DESCRIPTION\n%s", prose(c.about()))
 	b.WriteString(".SH OPTIONS\n" + flagList(own, nil))
 	b.WriteString(".SS Of every command\n" + flagList(common, formats))
 	b.WriteString(".SH EXAMPLES\n.nf\n")

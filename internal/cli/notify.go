@@ -13,10 +13,11 @@ import (
 
 func notifyCommand() command {
 	return command{
-		name: "notify", summary: "what is to be told and was not sent yet; send it",
+		name: "notify", summary: "list what is still to be told, and send it",
 		long: `Lists the messages that wait in the spool. --flush sends those that are due, an earlier boot's
 first; --now also those that are not. --test sends a message to everybody in the configuration
 and says who got it. --failed UNIT tells that a unit of lastgood's failed.`,
+		status:  "The exit status is 0, 1 where a test message did not reach everybody, 2 where it could not be done.",
 		example: "lastgood notify --test",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			g := gateFlags(f)
@@ -24,8 +25,8 @@ and says who got it. --failed UNIT tells that a unit of lastgood's failed.`,
 			f.BoolVar(&n.flush, "flush", false, "send what is due")
 			f.BoolVar(&n.now, "now", false, "send also what is not due yet")
 			f.BoolVar(&n.test, "test", false, "send a test message")
-			f.StringVar(&n.failed, "failed", "", "tell that this unit failed")
-			f.DurationVar(&n.within, "within", 5*time.Minute, "bound on the time that sending takes")
+			f.StringVar(&n.failed, "failed", "", "tell that this `UNIT` failed")
+			f.DurationVar(&n.within, "within", 5*time.Minute, "most `TIME` that sending may take")
 			return n.run
 		},
 	}
@@ -47,7 +48,7 @@ func (n *notifyRun) run(ctx context.Context, s *session, args []string) (int, er
 	}
 	n.boot.Kernel.Release, _ = s.root.Attr(ctx, releaseFile) // without it the message has none
 	if n.test && len(s.config.Notify.Names()) == 0 {
-		return exitUsage, hinted(errors.New("the configuration names nobody to tell"), "add notify: to %s", s.configPath)
+		return exitUsage, hinted(errors.New("the configuration names nobody to tell"), "add a notify: section to %s", s.configPath)
 	}
 	if n.test {
 		if err := n.say(ctx, notify.EventTest, "a test by "+who()); err != nil {

@@ -46,10 +46,10 @@ The exit status is the verdict, of several kernels the worst:
 			p := &preflighter{}
 			p.flags(f)
 			f.BoolVar(&p.all, "all-candidates", false, "every kernel that is installed or offered, those that cannot be tested among them")
-			f.StringVar(&p.failOn, "fail-on", "", "least severity that fails: critical or warning (default: of the configuration, critical)")
+			f.StringVar(&p.failOn, "fail-on", "", "least `SEVERITY` that fails: critical or warning (default: of the configuration, critical)")
 			f.BoolVar(&p.quick, "quick", false, "only the programs whose counters are compared: no test runs, attachment or breaking points")
 			f.BoolVar(&p.noVM, "no-vm", false, "read only, and run nothing")
-			f.StringSliceVar(&p.flavours, "flavour", nil, "with --all-candidates: test kernels of this flavour too (cloud-amd64, rt-amd64; * is all); may be given again")
+			f.StringSliceVar(&p.flavours, "flavour", nil, "with --all-candidates: test kernels of this `FLAVOUR` too (cloud-amd64, rt-amd64; * is all); may be given again")
 			f.BoolVar(&p.older, "older", false, "with --all-candidates: test kernels older than the running one too")
 			f.BoolVar(&p.last, "last", false, "judge nothing: show what was found out before, the newest first")
 			return p.run
@@ -86,13 +86,13 @@ type preflighter struct {
 
 // flags are those that say where kernels come from and what runs on them.
 func (p *preflighter) flags(f *pflag.FlagSet) {
-	f.StringVar(&p.against, "against", "", "the kernel to compare with (default: the running one)")
-	f.StringArrayVar(&p.objects, "object", nil, "an ELF object, or a folder of them, to measure in place of those of this node's agents; may be given again")
+	f.StringVar(&p.against, "against", "", "compare with `KERNEL` (default: the running one)")
+	f.StringArrayVar(&p.objects, "object", nil, "ELF `OBJECT`, or folder of them, to measure in place of those of this node's agents; may be given again")
 	f.BoolVar(&p.builtin, "builtin-only", false, "leave the objects of this node's agents out")
-	f.StringArrayVar(&p.families, "family", nil, "only this family of the built-in catalogue; may be given again")
-	f.StringSliceVar(&p.suites, "suite", nil, "also offer the kernels of this suite (bookworm-backports, sid); may be given again")
-	f.StringVar(&p.accel, "accel", string(vm.Auto), "auto (KVM where it works), kvm or tcg (emulation)")
-	f.IntVar(&p.memory, "vm-memory", vm.New().MemoryMiB, "memory of the VM in MiB")
+	f.StringArrayVar(&p.families, "family", nil, "only this `FAMILY` of the built-in catalogue; may be given again")
+	f.StringSliceVar(&p.suites, "suite", nil, "also offer the kernels of this `SUITE` (bookworm-backports, sid); may be given again")
+	f.StringVar(&p.accel, "accel", string(vm.Auto), "`HOW` the VM runs: auto (KVM where it works), kvm or tcg (emulation)")
+	f.IntVar(&p.memory, "vm-memory", vm.New().MemoryMiB, "memory of the VM, in `MIB`")
 }
 
 // needMiB is the free memory that a guest must have: a load that walks a million

@@ -46,12 +46,12 @@ The exit status is 0 where all was measured, 1 where a program of an object is r
 			p := &probe{}
 			f.BoolVar(&p.thorough, "thorough", false, "also make programs larger until the kernel refuses them (up to a minute)")
 			list := f.Bool("list", false, "list the families and what each one exercises")
-			f.StringVar(&p.spec.Values, "values", "", "JSON file with values of the objects' global variables")
-			f.StringToStringVar(&p.spec.Types, "type", nil, "program type of a section or program, as tc_main=sched_cls; may be given again")
-			f.StringArrayVar(&p.spec.Programs, "program", nil, "only programs of the objects whose name is like this; !PATTERN leaves out; may be given again")
+			f.StringVar(&p.spec.Values, "values", "", "JSON `FILE` with values of the objects' global variables")
+			f.StringToStringVar(&p.spec.Types, "type", nil, "program type of a section or program as `NAME=TYPE`, tc_main=sched_cls for instance; may be given again")
+			f.StringArrayVar(&p.spec.Programs, "program", nil, "only programs of the objects whose name is like `PATTERN`; !PATTERN leaves out; may be given again")
 			f.BoolVar(&p.explain, "explain", false, "tell which functions and source lines the insns of the objects' programs go to")
-			f.StringVar(&p.export, "export", "", "write a reproducer of one program of one object into this folder, which must be new or empty")
-			f.StringVar(&p.against, "against", "", "with --export: the other side, a snapshot file, boot id, kernel release or last-good")
+			f.StringVar(&p.export, "export", "", "write a reproducer of one program of one object into `DIR`, which must be new or empty")
+			f.StringVar(&p.against, "against", "", "with --export: the other side `SNAPSHOT`, a file, boot id, kernel release or last-good")
 			f.BoolVar(&p.again, "again", false, "measure objects again, and not what is remembered of them")
 			return func(ctx context.Context, s *session, args []string) (int, error) {
 				if *list {
@@ -244,6 +244,9 @@ func (s *session) printPrograms(snap *snapshot.Snapshot) error {
 		}
 		return report.BreakingPoints(s.env.Out, snap, s.options())
 	}
+	if !slices.ContainsFunc(snap.Subjects, func(sub snapshot.Subject) bool { return sub.Kind != snapshot.SourceKind }) {
+		return nil // why is said for each source
+	}
 	return s.printSnapshot("table", snap)
 }
 
@@ -269,18 +272,17 @@ func choose(from []source.Source, host source.Host, groups []string) ([]source.S
 	}
 	for _, g := range groups {
 		if !known[g] && !cases[g] {
-			return nil, hinted(fmt.Errorf("no family %q", g), "the families are: %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return nil, hinted(fmt.Errorf("no family %q", g), "%s`lastgood probe --list` lists the families", meant(g, slices.Sorted(maps.Keys(known))))
 		}
 	}
 	return out, nil
 }
 
 func listFamilies(s *session) error {
+	var rows []report.FamilyRow
 	for _, f := range probes.Families() {
 		title, _, _ := strings.Cut(f.Doc, "\n")
-		if _, err := fmt.Fprintf(s.env.Out, "%-24s %-10s %3d  %s\n", f.Name, f.Shape, len(f.Cases), title); err != nil {
-			return err
-		}
+		rows = append(rows, report.FamilyRow{Name: f.Name, Shape: string(f.Shape), Cases: len(f.Cases), Title: title})
 	}
-	return nil
+	return report.FamilyTable(s.env.Out, rows, s.options())
 }

@@ -30,13 +30,14 @@ func newProgress(s *session) *progress { return &progress{s: s, start: time.Now(
 func (p *progress) show(at collect.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.s.env.ErrTTY || p.s.quiet || time.Since(p.start) < quietFor || time.Since(p.last) < redraw || at.Total == 0 {
+	if !p.s.draws() || time.Since(p.start) < quietFor || time.Since(p.last) < redraw || at.Total == 0 {
 		return
 	}
 	p.last = time.Now()
 	const cells = 24
 	full := cells * at.Done / at.Total
-	fmt.Fprintf(p.s.env.Err, "\r\x1b[K[%s%s] %d of %d  %s", strings.Repeat("#", full), strings.Repeat(".", cells-full), at.Done, at.Total, at.Now)
+	bar := "[" + strings.Repeat("#", full) + strings.Repeat(".", cells-full) + "]"
+	fmt.Fprint(p.s.env.Err, "\r\x1b[K"+p.s.fit(fmt.Sprintf("%s %d of %d  %s", bar, at.Done, at.Total, at.Now)))
 	p.drawn = true
 }
 

@@ -38,12 +38,13 @@ Serial numbers, hardware addresses, UUIDs, world-wide names, the host's names an
 are replaced, each by another of its shape, the same everywhere. What takes a value's place
 depends on this machine, so that two recordings of it can be compared. Passwords and keys are
 taken out. What disks hold is not read. With --root it records a recorded host anew.`,
+		status:  "The exit status is 0, 2 where it could not be written, 3 where part of the hardware could not be read.",
 		example: "lastgood record host.tar.gz",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			noScrub := f.Bool("no-scrub", false, "keep what names this host: serial numbers, addresses, secrets in files under /etc")
 			return func(ctx context.Context, s *session, args []string) (int, error) {
 				if len(args) != 1 {
-					return exitUsage, hinted(fmt.Errorf("record wants one file, got %d arguments", len(args)), "lastgood record host.tar.gz")
+					return exitUsage, hinted(fmt.Errorf("record wants one file, got %d arguments", len(args)), "for instance `lastgood record host.tar.gz`")
 				}
 				return s.record(ctx, args[0], !*noScrub)
 			}
@@ -53,7 +54,7 @@ taken out. What disks hold is not read. With --root it records a recorded host a
 
 func (s *session) record(ctx context.Context, name string, scrubbed bool) (int, error) {
 	if !strings.HasSuffix(name, ".tar.gz") && !strings.HasSuffix(name, ".tgz") {
-		return exitUsage, hinted(fmt.Errorf("record %s: a recording is a .tar.gz", name), "lastgood record %s.tar.gz", name)
+		return exitUsage, hinted(fmt.Errorf("record %s: a recording is a .tar.gz", name), "for instance `lastgood record %s.tar.gz`", name)
 	}
 	if _, err := os.Stat(filepath.Dir(name)); err != nil {
 		return exitUsage, fmt.Errorf("record %s: %w", name, err)
@@ -136,7 +137,7 @@ func (s *session) printRecorded(name string, size int, rec sysfs.Recording, snap
 		}
 	}
 	out := s.env.Out
-	fmt.Fprintf(out, "recorded %d devices, %d files and folders, %d KiB, in %s\n", devices, len(rec), (size+1023)/1024, name)
+	fmt.Fprintf(out, "recorded %d devices, %d files and folders, %s, in %s\n", devices, len(rec), snapshot.Bytes.Brief(snapshot.Int(int64(size))), name)
 	switch {
 	case !scrubbed:
 		fmt.Fprintln(out, "nothing was replaced: it names this host; give it to nobody who must not know")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"lastgood/internal/gate"
 )
@@ -15,6 +16,7 @@ func releaseCommand() command {
 		long: `Removes the hold file and starts those of the held units whose start was skipped for it.
 Nothing is held again in this boot. The finding stands: ` + "`lastgood bless`" + ` says that the boot is
 fine, ` + "`lastgood accept`" + ` makes it the last good one.`,
+		status:  "The exit status is 0, 1 where it is refused, with the reason, 2 where it could not be done.",
 		example: "lastgood release",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			g := gateFlags(f)
@@ -28,9 +30,24 @@ fine, ` + "`lastgood accept`" + ` makes it the last good one.`,
 	}
 }
 
+// mayDecide refuses a user who cannot do it before anything is said to be done. Root is let
+// through whatever the state folder is like: workloads are let go on a broken disk too.
+func (g *gateRun) mayDecide() error {
+	if userID() == 0 {
+		return nil
+	}
+	if err := unix.Access(g.s.stateDir, unix.W_OK); err != nil {
+		return hinted(fmt.Errorf("write state folder %s: %w", g.s.stateDir, err), "run it as root")
+	}
+	return nil
+}
+
 // byHand takes in what somebody wants.
 func (g *gateRun) byHand(ctx context.Context, s *session, e gate.Event) (int, error) {
 	if err := g.open(ctx, s); err != nil {
+		return exitUsage, err
+	}
+	if err := g.mayDecide(); err != nil {
 		return exitUsage, err
 	}
 	defer g.kick(ctx)

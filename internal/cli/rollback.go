@@ -20,11 +20,12 @@ func rollbackCommand() command {
 with its initramfs and modules, and that was good here before. Entries are chosen by their
 id, never by their number. The host is rebooted with --reboot only. After the reboot this
 host is judged again: rolled back and good, or rolled back and still broken.`,
+		status:  "The exit status is 0 where it is done, else 1 or 2, with the reason.",
 		example: "lastgood rollback --to 6.1.0-30-amd64 --yes",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			g := gateFlags(f)
 			e := gate.Event{Type: gate.GoBack}
-			f.StringVar(&e.To.Release, "to", "", "kernel release to go back to (default: the best that was good)")
+			f.StringVar(&e.To.Release, "to", "", "kernel `RELEASE` to go back to (default: the best that was good)")
 			f.BoolVar(&e.Reboot, "reboot", false, "reboot at once")
 			yes := f.Bool("yes", false, "do not ask")
 			return func(ctx context.Context, s *session, args []string) (int, error) {

@@ -34,9 +34,9 @@ last good read and says so. Sockets that systemd passes are taken before --web.l
   /                         a page`,
 		example: "lastgood serve --web.listen-address 127.0.0.1:9878",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
-			address := f.String("web.listen-address", serve.DefaultAddress, "address to listen at, where systemd passes no socket")
-			config := f.String("web.config.file", "", "file of TLS and users, in the form of Prometheus' exporters")
-			hosts := f.StringArray("web.host", nil, "name that may be asked for on the loopback, beside localhost and this host's own; may be repeated")
+			address := f.String("web.listen-address", serve.DefaultAddress, "`ADDRESS` to listen at, where systemd passes no socket")
+			config := f.String("web.config.file", "", "`FILE` of TLS and users, in the form of Prometheus' exporters")
+			hosts := f.StringArray("web.host", nil, "`NAME` that may be asked for on the loopback, beside localhost and this host's own; may be given again")
 			return func(ctx context.Context, s *session, args []string) (int, error) {
 				if err := noArguments(args); err != nil {
 					return exitUsage, err

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,14 +47,14 @@ type session struct {
 const defaultStateDir = "/var/lib/lastgood"
 
 func (s *session) commonFlags(f *pflag.FlagSet) {
-	f.StringVar(&s.stateDir, "state-dir", defaultStateDir, "folder of snapshots and of the last good boot")
-	f.StringVar(&s.configPath, "config", config.DefaultPath, "configuration file")
-	f.StringVar(&s.rootPath, "root", "", "a recorded host, a folder or an archive, instead of this one")
-	f.StringVarP(&s.output, "output", "o", "", "output format")
-	f.DurationVar(&s.budget, "budget", 0, "bound on the time taken (default: of the configuration, 20s)")
-	f.IntVar(&s.jobs, "jobs", 0, "programs measured side by side (default: of the configuration, 1)")
-	f.BoolVarP(&s.quiet, "quiet", "q", false, "print the verdict only")
-	f.BoolVarP(&s.verbose, "verbose", "v", false, "print evidence and what goes on")
+	f.StringVar(&s.stateDir, "state-dir", defaultStateDir, "`DIR` of the snapshots and of the last good boot")
+	f.StringVar(&s.configPath, "config", config.DefaultPath, "configuration `FILE`")
+	f.StringVar(&s.rootPath, "root", "", "recorded host, a folder or an archive at `PATH`, instead of this one")
+	f.StringVarP(&s.output, "output", "o", "", "output `FORMAT`; a wrong one gets the list of those that there are")
+	f.DurationVar(&s.budget, "budget", 0, "most `TIME` it may take (default: of the configuration, 20s)")
+	f.IntVar(&s.jobs, "jobs", 0, "`NUMBER` of programs measured side by side (default: of the configuration, 1)")
+	f.BoolVarP(&s.quiet, "quiet", "q", false, "print only the verdict, in one line")
+	f.BoolVarP(&s.verbose, "verbose", "v", false, "print evidence too, and what goes on")
 }
 
 // prepare completes the flags from the environment and reads the configuration.
@@ -83,13 +81,13 @@ func (s *session) prepare(f *pflag.FlagSet) error {
 		s.budget = time.Duration(s.config.Budget)
 	}
 	if s.budget < collect.MinBudget {
-		return fmt.Errorf("--budget %v: less than %v", s.budget, collect.MinBudget)
+		return fmt.Errorf("--budget %v: too short, %v is the least", s.budget, collect.MinBudget)
 	}
 	if s.jobs == 0 {
 		s.jobs = s.config.Jobs
 	}
 	if s.jobs < 1 {
-		return fmt.Errorf("--jobs %d: not above zero", s.jobs)
+		return fmt.Errorf("--jobs %d: 1 is the least", s.jobs)
 	}
 	s.root = sysfs.Live()
 	if s.rootPath != "" {
@@ -177,26 +175,19 @@ func (s *session) format(names ...string) (string, error) {
 		return names[0], nil
 	}
 	if !slices.Contains(names, s.output) {
-		return "", fmt.Errorf("--output %q: this command has %s", s.output, strings.Join(names, ", "))
+		return "", fmt.Errorf("--output %q: this command writes %s", s.output, strings.Join(names, ", "))
 	}
 	return s.output, nil
 }
 
-func (s *session) width() int {
-	if s.env.Width > 0 {
-		return s.env.Width
-	}
-	if n, err := strconv.Atoi(s.env.Getenv("COLUMNS")); err == nil && n > 0 {
-		return n
-	}
-	return 100
-}
+// argumentError is a word too many.
+type argumentError struct{ word string }
 
-func (s *session) color() bool { return s.env.OutTTY && s.env.Getenv("NO_COLOR") == "" }
+func (e *argumentError) Error() string { return fmt.Sprintf("unexpected argument %q", e.word) }
 
 func noArguments(args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("unexpected argument %q", args[0])
+		return &argumentError{args[0]}
 	}
 	return nil
 }
@@ -205,7 +196,7 @@ func noArguments(args []string) error {
 func (s *session) ownState() error {
 	if s.rootPath != "" && !s.stateGiven {
 		return hinted(errors.New("--root without --state-dir: a recorded host must not enter this host's history"),
-			"name a folder for it: --state-dir %s", filepath.Join(".", "state"))
+			"name a folder for it: --state-dir ./state")
 	}
 	return nil
 }

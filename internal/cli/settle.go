@@ -23,8 +23,8 @@ type settling struct {
 }
 
 func (w *settling) flags(f *pflag.FlagSet) {
-	f.DurationVar(&w.deadline, "settle", 0, "wait until no device comes or goes and udev is done, at most this long")
-	f.StringVar(&w.phase, "phase", snapshot.PhaseSettled, "early: first keep what hardware is there now; without --settle, do no more")
+	f.DurationVar(&w.deadline, "settle", 0, "wait until no device comes or goes and udev is done, at most this `TIME`")
+	f.StringVar(&w.phase, "phase", snapshot.PhaseSettled, "`PHASE`: early: first keep what hardware is there now; without --settle, do no more")
 }
 
 // check refuses what makes no sense.
@@ -33,7 +33,7 @@ func (w *settling) check(s *session) error {
 	case w.phase != snapshot.PhaseEarly && w.phase != snapshot.PhaseSettled:
 		return fmt.Errorf("--phase %q: there are %s and %s", w.phase, snapshot.PhaseEarly, snapshot.PhaseSettled)
 	case w.deadline < 0:
-		return fmt.Errorf("--settle %v: less than nothing", w.deadline)
+		return fmt.Errorf("--settle %v: a time is not less than 0", w.deadline)
 	case w.deadline > 0 && s.rootPath != "":
 		return errors.New("--settle with --root: a recorded host does not settle")
 	}

@@ -20,7 +20,7 @@ beginning of one, a kernel release, last-good or current. With -v evidence is sh
 					return exitUsage, err
 				}
 				if len(args) != 1 {
-					return exitUsage, hinted(fmt.Errorf("show wants one boot, got %d", len(args)), "lastgood show current")
+					return exitUsage, hinted(fmt.Errorf("show wants one boot, got %d", len(args)), "for instance `lastgood show current`")
 				}
 				snap, err := s.load(ctx, args[0])
 				if err != nil {

@@ -15,6 +15,7 @@ func snapshotCommand() command {
 		name: "snapshot", summary: "take a snapshot and print it",
 		long: `Takes a snapshot as ` + "`check`" + ` does and prints it, JSON unless asked otherwise. Nothing is
 compared. With --keep it is also kept in the state folder as this boot's newest.`,
+		status:  "The exit status is 0, 2 where it could not be kept or printed, 3 where nothing could be measured.",
 		example: "lastgood snapshot > before.json",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			keep := f.Bool("keep", false, "keep it in the state folder")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/user"
 	"strconv"
 	"strings"
@@ -55,7 +56,11 @@ func who() string {
 // load reads a snapshot that a person names: a file, or a word that the store knows.
 func (s *session) load(ctx context.Context, name string) (*snapshot.Snapshot, error) {
 	if isFile(name) {
-		return baseline.ReadFile(name)
+		snap, err := baseline.ReadFile(name)
+		if err != nil && hintOf(err) == "" && !errors.Is(err, fs.ErrNotExist) {
+			err = hinted(err, "%s", notSnapshot(name))
+		}
+		return snap, err
 	}
 	store, err := s.openStore(ctx)
 	if err != nil {
@@ -63,11 +68,25 @@ func (s *session) load(ctx context.Context, name string) (*snapshot.Snapshot, er
 	}
 	snap, err := store.Load(name)
 	var missing *baseline.NotFoundError
+	if errors.Is(err, baseline.ErrNone) {
+		return nil, hinted(err, "`lastgood check` learns the first one, `lastgood accept BOOT` chooses one of those that `lastgood list` shows")
+	}
 	if errors.As(err, &missing) {
 		return nil, hinted(fmt.Errorf("%q is no file, and no boot in %s", name, s.stateDir),
 			"name a snapshot file, last-good, current, a boot id or a kernel release; `lastgood list` shows what there is")
 	}
 	return snap, err
+}
+
+// notSnapshot is the way out where a file is something else.
+func notSnapshot(name string) string {
+	switch {
+	case strings.HasSuffix(name, ".tar.gz"), strings.HasSuffix(name, ".tgz"):
+		return "a recorded host is no snapshot: `lastgood inventory -o json --root FILE` makes one of it"
+	case strings.HasSuffix(name, ".gz"):
+		return "it is compressed: unpack it first, with gunzip"
+	}
+	return "a snapshot is what `lastgood snapshot` writes, or `lastgood show BOOT -o json`"
 }
 
 // guardFor opens the crash guard for a run by hand: the families that the user

@@ -29,7 +29,7 @@ func (p *steps) show(name, what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.now[name] = what
-	if !p.s.env.ErrTTY || p.s.quiet || time.Since(p.start) < quietFor || time.Since(p.last) < redraw {
+	if !p.s.draws() || time.Since(p.start) < quietFor || time.Since(p.last) < redraw {
 		return
 	}
 	p.last = time.Now()
@@ -37,12 +37,11 @@ func (p *steps) show(name, what string) {
 	for _, n := range slices.Sorted(maps.Keys(p.now)) {
 		parts = append(parts, n+": "+p.now[n])
 	}
-	line := strings.Join(parts, "   ")
+	line := strings.Join(parts, " | ")
 	if p.total > 1 {
 		line = fmt.Sprintf("[%d of %d] ", p.over, p.total) + line
 	}
-	runes := []rune(line)
-	fmt.Fprintf(p.s.env.Err, "\r\x1b[K%s", string(runes[:min(len(runes), p.s.width()-1)]))
+	fmt.Fprint(p.s.env.Err, "\r\x1b[K"+p.s.fit(line))
 	p.drawn = true
 }
 

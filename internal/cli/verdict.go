@@ -21,6 +21,9 @@ func (s *session) rules(failOn string) (snapshot.Kinds, compare.Policy, error) {
 	policy := s.config.Policy()
 	if failOn != "" {
 		policy.FailOn = snapshot.Severity(failOn)
+		if policy.FailOn.Rank() == 0 {
+			return nil, policy, fmt.Errorf("--fail-on %q: it is critical, warning or info", failOn)
+		}
 	}
 	return all, policy, policy.Check(all, append(preflightCodes(), compare.TrendCode, compare.LateCode, compare.LeftCode)...)
 }
@@ -62,10 +65,6 @@ func (s *session) print(format string, rep *report.Report) error {
 		return metrics.WriteText(s.env.Out, metrics.Families(metrics.Input{Report: rep, Waiting: -1}))
 	}
 	return report.Write(s.env.Out, format, rep, s.options())
-}
-
-func (s *session) options() report.Options {
-	return report.Options{Color: s.color(), Width: s.width(), Verbose: s.verbose, Quiet: s.quiet}
 }
 
 // summary is the verdict in one sentence.
@@ -138,6 +137,9 @@ func next(rep *report.Report) []string {
 	case snapshot.Incomplete:
 		if slices.ContainsFunc(rep.Incomplete, func(g snapshot.Gap) bool { return g.Kind == compare.BaselineKind && g.ID == compare.MachineID }) {
 			return []string{"`lastgood accept current` starts anew from this machine as it is now."}
+		}
+		if slices.ContainsFunc(rep.Incomplete, func(g snapshot.Gap) bool { return g.Kind == lostBaseline.Kind && g.ID == lostBaseline.ID }) {
+			return []string{"`lastgood list` shows the boots that are remembered, `lastgood accept BOOT` makes one of them the last good one."}
 		}
 		return []string{"See to what could not be measured, then run `lastgood check` again. Nothing is known to be worse for it."}
 	case snapshot.Invalid:

@@ -28,13 +28,14 @@ hour, and measured and kept anew where they changed.
 
 With --shutdown-above the host is shut down where sensors of two devices are above that
 temperature in three samples in a row. Nothing is ever shut down without it.`,
+		status:  "The exit status is 0, 2 where it could not begin, 3 where no sample could be taken or there is none to print.",
 		example: "lastgood watch --print",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			w := &watcher{}
-			f.DurationVar(&w.every, "interval", time.Minute, "time between samples")
+			f.DurationVar(&w.every, "interval", time.Minute, "`TIME` between samples")
 			f.BoolVar(&w.once, "once", false, "take one sample and end: for a timer")
 			f.BoolVar(&w.show, "print", false, "print this boot's history beside the last good kernel's")
-			f.Float64Var(&w.shutdownAbove, "shutdown-above", 0, "shut the host down above this temperature in °C (default: never)")
+			f.Float64Var(&w.shutdownAbove, "shutdown-above", 0, "shut the host down above this temperature in `CELSIUS` (default: never)")
 			return w.run
 		},
 	}
@@ -63,7 +64,7 @@ func (w *watcher) run(ctx context.Context, s *session, args []string) (int, erro
 		return exitUsage, err
 	}
 	if w.every < leastInterval || w.every > mostInterval {
-		return exitUsage, fmt.Errorf("--interval %v: not between %v and %v", w.every, leastInterval, mostInterval)
+		return exitUsage, fmt.Errorf("--interval %v: it must be between 5s and 1h", w.every)
 	}
 	if w.once && (w.show || w.shutdownAbove != 0) {
 		return exitUsage, errors.New("--once takes one sample: it goes with neither --print nor --shutdown-above")

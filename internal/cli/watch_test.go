@@ -124,7 +124,7 @@ func TestWatchCommand(t *testing.T) {
 		status int
 		want   string
 	}{
-		{[]string{"--interval", "1s"}, exitUsage, "not between"},
+		{[]string{"--interval", "1s"}, exitUsage, "must be between"},
 		{[]string{"--once", "--print"}, exitUsage, "--once takes one sample"},
 		{[]string{"--shutdown-above", "20"}, exitUsage, "not between 60 and 150"},
 		{[]string{"extra"}, exitUsage, "unexpected argument"},

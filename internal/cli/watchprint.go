@@ -90,7 +90,7 @@ func (w *watcher) print(ctx context.Context) (int, error) {
 		enc.SetIndent("", " ")
 		return exitOK, enc.Encode(printed(c))
 	}
-	return exitOK, report.WriteHeat(w.s.env.Out, printed(c), base.Identity.Kernel.Release)
+	return exitOK, report.WriteHeat(w.s.env.Out, printed(c), base.Identity.Kernel.Release, w.s.options())
 }
 
 // printed leaves out the ranges that neither side was in.

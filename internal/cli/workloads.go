@@ -198,7 +198,7 @@ func keepObject(store *baseline.Store, f *workload.File) error {
 func givenObjects(ctx context.Context, paths []string, spec workload.Spec, release string) (workload.Set, error) {
 	for _, p := range paths {
 		if _, err := os.Stat(p); err != nil {
-			return workload.Set{}, fmt.Errorf("find object: %w", err)
+			return workload.Set{}, fmt.Errorf("find object %s: %w", p, pathless(err))
 		}
 	}
 	spec.Name, spec.Objects = "given", paths

@@ -10,7 +10,7 @@ import (
 // snapshot has none.
 func BreakingPoints(w io.Writer, s *snapshot.Snapshot, o Options) error {
 	p := newPage(w, o)
-	t := &columns{left: 1, head: []string{"breaking point", "largest", "insns then", "of"}}
+	t := &columns{left: 1, head: []string{"breaking point", "largest", "insns then", "of"}, beneath: []string{"of"}}
 	for i := range s.Subjects {
 		sub := &s.Subjects[i]
 		if sub.Kind != "bpf.breaking_point" {

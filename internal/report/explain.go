@@ -50,13 +50,13 @@ func Explanation(w io.Writer, e loader.Explanation, o Options) error {
 			t.note(fmt.Sprintf("and %d more", len(e.Functions)-worstFunctions))
 			break
 		}
-		t.add("  "+p.name(flat(f.Name)), count(f.Self), count(f.Total), count(f.Pruned))
+		t.add("  "+cut(flat(f.Name), longText), count(f.Self), count(f.Total), count(f.Pruned))
 	}
 	p.table(t)
 	t = &columns{left: 1, head: []string{"  source line", "insns", "share", "pruned"}}
 	for _, l := range e.Lines[:min(len(e.Lines), worstLines)] {
 		c := loader.Change{Function: l.Function, File: l.File, Line: l.Line}
-		t.add("  "+p.name(place(&c)), count(l.Insns), percent(float64(l.Insns), float64(e.Attributed)), count(l.Pruned))
+		t.add("  "+place(&c), count(l.Insns), percent(float64(l.Insns), float64(e.Attributed)), count(l.Pruned))
 		t.note(sourceText(l.Text, l.Function))
 	}
 	p.table(t)
@@ -107,7 +107,7 @@ func (p *page) changes(what string, all []loader.Change, most int, name func(*lo
 	t := &columns{left: 1, head: []string{"  " + what, "before", "now", "share"}}
 	for i := range all[:min(len(all), most)] {
 		c := &all[i]
-		t.add("  "+p.name(name(c)), bounded(c.Old, c.OldBound), bounded(c.New, c.NewBound), percent(c.Share, 1))
+		t.add("  "+cut(name(c), longText), bounded(c.Old, c.OldBound), bounded(c.New, c.NewBound), percent(c.Share, 1))
 		if c.File != "" {
 			t.note(sourceText(c.Text, c.Function))
 		}
@@ -123,16 +123,6 @@ func (p *page) table(t *columns) {
 		p.write("\n")
 		t.write(p)
 	}
-}
-
-// name keeps a name in what the numbers leave of the page, cutting off its start:
-// the end of a place is its line.
-func (p *page) name(s string) string {
-	room := max(p.width-30, 16)
-	if r := []rune(s); len(r) > room {
-		return "…" + string(r[len(r)-room+1:])
-	}
-	return s
 }
 
 func (p *page) doubts(all []string) {

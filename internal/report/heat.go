@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 )
 
 // Heat is one boot's history of temperatures, fans and power beside an older one's:
@@ -36,28 +35,29 @@ type HeatRange struct {
 }
 
 // WriteHeat writes it as a table; release is the older kernel's.
-func WriteHeat(w io.Writer, h Heat, release string) error {
-	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintf(t, "SENSOR\tLOAD\tUNDER %s\tNOW\tDIFFERENCE\n", flat(release))
+func WriteHeat(w io.Writer, h Heat, release string, o Options) error {
+	p := newPage(w, o)
+	if h.NotComparable != "" {
+		p.line("", plain, flat(h.NotComparable))
+	}
+	t := &columns{left: 2, head: []string{"sensor", "load", "under " + flat(release), "now", "difference"}}
+	t.beneath = []string{"load", t.head[2], "now"}
 	for _, s := range h.Series {
 		for _, r := range s.Ranges {
 			difference := "not comparable yet"
 			if r.Difference != nil {
 				difference = fmt.Sprintf("%+g %s", *r.Difference, s.Unit)
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", flat(s.Label), r.Load, heatSide(r.Old, r.OldSamples, s.Unit), heatSide(r.New, r.NewSamples, s.Unit), difference)
+			t.add(orDash(s.Label), flat(r.Load), heatSide(r.Old, r.OldSamples, s.Unit), heatSide(r.New, r.NewSamples, s.Unit), difference)
 		}
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write histories: %w", err)
+	switch {
+	case h.NotComparable != "":
+		p.table(t)
+	case len(t.rows) > 0:
+		t.write(p)
 	}
-	if h.NotComparable == "" {
-		return nil
-	}
-	if _, err := fmt.Fprintf(w, "\n%s\n", flat(h.NotComparable)); err != nil {
-		return fmt.Errorf("write histories: %w", err)
-	}
-	return nil
+	return p.err
 }
 
 func heatSide(median float64, n uint64, unit string) string {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ type Row struct {
 	Trouble  string // why the snapshot cannot be used
 }
 
+// marksHead is the head of the column that says which boots are special: it needs none.
+const marksHead = ""
+
 // History writes the boots that are remembered, as given.
 func History(w io.Writer, rows []Row, o Options) error {
 	p := newPage(w, o)
@@ -30,7 +34,8 @@ func History(w io.Writer, rows []Row, o Options) error {
 		p.write("no boot is remembered yet; `lastgood check` learns the first one\n")
 		return p.err
 	}
-	t := &columns{left: 4, head: []string{"boot", "taken", "kernel", "verdict", "critical", "warning", "info", ""}}
+	t := &columns{left: 4, head: []string{"boot", "taken (UTC)", "kernel", "verdict", "critical", "warning", "info", marksHead},
+		beneath: []string{marksHead, "taken (UTC)"}, spare: []string{"info", "warning"}}
 	for _, r := range rows {
 		var marks []string
 		if r.LastGood {
@@ -53,6 +58,9 @@ func History(w io.Writer, rows []Row, o Options) error {
 		t.add(start(r.BootID, 8), taken(r.Taken), orDash(r.Release), verdict, counts[0], counts[1], counts[2], mark)
 	}
 	t.write(p)
+	if !slices.ContainsFunc(rows, func(r Row) bool { return r.LastGood }) {
+		p.line("", plain, "none of them is the last good one: `lastgood accept BOOT` makes it that")
+	}
 	return p.err
 }
 

@@ -4,7 +4,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"lastgood/internal/snapshot"
 )
@@ -29,6 +28,7 @@ func InventoryDrift(w io.Writer, s *snapshot.Snapshot, drift *Drift, kinds snaps
 		return p.err
 	}
 	for _, r := range roots {
+		t.plainly(r)
 		t.measure(r, 0)
 	}
 	t.fit()
@@ -53,16 +53,33 @@ type tree struct {
 	text   int // where the third begins
 }
 
+// leastText is the room that a text wants behind a name.
+const leastText = 20
+
 // branch is how much wider each level of the tree is.
 const branch = 3
+
+// plainly leaves what the terminal shows.
+func (t *tree) plainly(n *node) {
+	n.name, n.amount = t.p.plainly(n.name), t.p.plainly(n.amount)
+	for i := range n.facts {
+		n.facts[i] = t.p.plainly(n.facts[i])
+	}
+	for i := range n.marks {
+		n.marks[i].text = t.p.plainly(n.marks[i].text)
+	}
+	for _, c := range n.children {
+		t.plainly(c)
+	}
+}
 
 // measure finds how wide the columns have to be.
 func (t *tree) measure(n *node, depth int) {
 	most := t.p.width * 2 / 5
-	if w := depth*branch + utf8.RuneCountInString(n.name); w <= most {
+	if w := depth*branch + Width(n.name); w <= most {
 		t.left = max(t.left, w)
 	}
-	t.amount = max(t.amount, utf8.RuneCountInString(n.amount))
+	t.amount = max(t.amount, Width(n.amount))
 	for _, c := range n.children {
 		t.measure(c, depth+1)
 	}
@@ -98,17 +115,24 @@ func (t *tree) write(n *node, lead, below string) {
 // line writes one node: its name and amount, its marks, its facts wrapped behind hang.
 func (t *tree) line(n *node, lead, hang string) {
 	first := t.head(n, lead)
-	at := max(t.text, utf8.RuneCountInString(hang)+2)
-	start := max(at, visible(first)+2) // of the first line, whose name may be long
+	at := max(t.text, Width(hang)+2)
+	start := max(at, Width(first)+2)               // of the first line, whose name may be long
+	if t.p.width-start < leastText && start > at { // no room behind the name
+		t.p.write(strings.TrimRight(first, " ") + "\n")
+		for _, l := range t.said(n, t.p.width-at, t.p.width-at) {
+			t.p.write(hang + strings.Repeat(" ", at-Width(hang)) + l + "\n")
+		}
+		return
+	}
 	lines := t.said(n, t.p.width-start, t.p.width-at)
 	if len(lines) == 0 {
 		t.p.write(strings.TrimRight(first, " ") + "\n")
 	}
 	for i, l := range lines {
 		if i == 0 {
-			t.p.write(first + strings.Repeat(" ", start-visible(first)) + l + "\n")
+			t.p.write(first + strings.Repeat(" ", start-Width(first)) + l + "\n")
 		} else {
-			t.p.write(hang + strings.Repeat(" ", at-visible(hang)) + l + "\n")
+			t.p.write(hang + strings.Repeat(" ", at-Width(hang)) + l + "\n")
 		}
 	}
 }
@@ -125,7 +149,7 @@ func (t *tree) said(n *node, first, rest int) []string {
 		return rest
 	}
 	for _, m := range n.marks {
-		if len(n.marks) == 1 && facts != "" && utf8.RuneCountInString(m.text+"   "+facts) <= first {
+		if len(n.marks) == 1 && facts != "" && Width(m.text+"   "+facts) <= first {
 			return []string{t.p.paint(m.text, m.style) + "   " + t.p.paint(facts, dim)}
 		}
 		for i, l := range wrap(m.text, room(), rest-2) {
@@ -151,9 +175,9 @@ func (t *tree) head(n *node, lead string) string {
 	if n.amount == "" {
 		return out
 	}
-	pad := t.left + 2 - utf8.RuneCountInString(lead+name)
+	pad := t.left + 2 - Width(lead+name)
 	if t.text > t.left+2 { // there is a second column, aligned to the right
-		pad += t.amount - utf8.RuneCountInString(n.amount)
+		pad += t.amount - Width(n.amount)
 	}
 	return out + strings.Repeat(" ", max(pad, 2)) + n.amount
 }

@@ -193,12 +193,12 @@ func (t *tree) value(kind, attr string, v snapshot.Value) string {
 			unit = a.Unit
 		}
 	}
-	text := flat(unit.Format(v))
+	text := flat(unit.Brief(v))
+	if t.p.o.Verbose {
+		text = flat(unit.Format(v))
+	}
 	if unit == snapshot.Bits {
 		text = strings.Replace(text, "bit/s", "b/s", 1)
-	}
-	if _, isNumber := v.Number(); isNumber && !t.p.o.Verbose {
-		text, _, _ = strings.Cut(text, " (")
 	}
 	return text
 }

@@ -75,7 +75,7 @@ func PreflightTable(w io.Writer, all []*Report, o Options) error {
 	p.head("Kernels")
 	width := 0
 	for _, r := range all {
-		width = max(width, len([]rune(flat(r.Preflight.Kernel))))
+		width = max(width, Width(flat(r.Preflight.Kernel)))
 	}
 	for _, r := range all {
 		verdict := verdictWord(r)
@@ -83,7 +83,8 @@ func PreflightTable(w io.Writer, all []*Report, o Options) error {
 		if !r.Preflight.Tested && r.Verdict == snapshot.Incomplete {
 			verdict, style = "NOT TESTED", yellow
 		}
-		p.line(fmt.Sprintf("  %-*s  %-11s ", width, flat(r.Preflight.Kernel), verdict), style, preflightWords(r))
+		name := flat(r.Preflight.Kernel)
+		p.line(fmt.Sprintf("  %s%s  %-11s ", name, strings.Repeat(" ", width-Width(name)), verdict), style, preflightWords(r))
 	}
 	return p.err
 }

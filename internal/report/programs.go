@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"lastgood/internal/snapshot"
 )
@@ -22,7 +23,8 @@ const (
 // was not measured too. The type has a column where any program says its own.
 func Programs(w io.Writer, s *snapshot.Snapshot, o Options) error {
 	p := newPage(w, o)
-	t := &columns{left: 2, head: []string{"program", "verdict", "insns", "of limit", "states", "peak", "max/insn", "stack", "xlated", "jited", "time"}}
+	t := &columns{left: 2, head: []string{"program", "verdict", "insns", "of limit", "states", "peak", "max/insn", "stack", "xlated", "jited", "time"},
+		spare: []string{"jited", "xlated", "stack", "max/insn", "peak", "type", "time", "states", "of limit"}}
 	subs := programsOf(s)
 	typed := slices.ContainsFunc(subs, func(sub *snapshot.Subject) bool { return sub.Text("prog_type") != "" })
 	if typed {
@@ -51,7 +53,33 @@ func Programs(w io.Writer, s *snapshot.Snapshot, o Options) error {
 		}
 	}
 	t.write(p)
+	p.programsCount(subs)
 	return p.err
+}
+
+// programsCount ends a table of many programs.
+func (p *page) programsCount(subs []*snapshot.Subject) {
+	if len(subs) < 2 {
+		return
+	}
+	n := map[string]int{}
+	for _, s := range subs {
+		if s.Outcome == snapshot.Measured {
+			n[s.Text("verdict")]++
+		} else {
+			n[string(s.Outcome)]++
+		}
+	}
+	parts := []string{fmt.Sprintf("%d accepted", n[accepted]), fmt.Sprintf("%d rejected", n[rejected])}
+	for _, o := range []snapshot.Outcome{snapshot.Inconclusive, snapshot.Skipped, snapshot.Unsupported} {
+		if n[string(o)] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[string(o)], o))
+		}
+	}
+	if n[""] > 0 {
+		parts = append(parts, fmt.Sprintf("%d without a verdict", n[""]))
+	}
+	p.line(fmt.Sprintf("%d programs: ", len(subs)), bold, strings.Join(parts, ", "))
 }
 
 // programsOf are the snapshot's programs in its order.

@@ -91,7 +91,8 @@ func Counted(s *snapshot.Snapshot) []Count {
 // Options say how a report is written.
 type Options struct {
 	Color   bool
-	Width   int  // columns; 0 means 100
+	ASCII   bool // the terminal shows no other characters
+	Width   int  // columns of the terminal; 0 where there is none: text is wrapped at 100, tables are as wide as they are
 	Verbose bool // with evidence and with what does not matter to the verdict
 	Quiet   bool // the verdict's sentence only
 }

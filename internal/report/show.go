@@ -14,7 +14,7 @@ import (
 func Snapshot(w io.Writer, s *snapshot.Snapshot, kinds snapshot.Kinds, o Options) error {
 	p := newPage(w, o)
 	p.line("taken:   ", dim, showTaken(s))
-	p.line("kernel:  ", dim, kernelLine(&s.Identity))
+	p.line("kernel:  ", dim, strings.TrimPrefix(kernelLine(&s.Identity), "kernel "))
 	p.line("version: ", dim, orNone(s.Identity.Kernel.Version))
 	p.line("cmdline: ", dim, orNone(s.Identity.Kernel.Cmdline))
 	p.line("machine: ", dim, orNone(joined(", ", s.Identity.Product, s.Identity.CPU.Model, s.Identity.Virtualization)))
@@ -61,13 +61,13 @@ func (t *tree) brief(s *snapshot.Subject) string {
 		for _, a := range k.Attrs {
 			declared[a.Name] = true
 			if v, ok := s.Attrs[a.Name]; ok && (a.Noise != snapshot.Evidence || t.p.o.Verbose) {
-				parts = append(parts, a.Name+"="+t.value(s.Kind, a.Name, v))
+				parts = append(parts, a.Name+"="+orNone(t.value(s.Kind, a.Name, v)))
 			}
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(s.Attrs)) {
 		if !declared[n] {
-			parts = append(parts, n+"="+t.value(s.Kind, n, s.Attrs[n]))
+			parts = append(parts, n+"="+orNone(t.value(s.Kind, n, s.Attrs[n])))
 		}
 	}
 	return strings.Join(append(parts, unread(s)...), " ")

@@ -118,9 +118,9 @@ func (p *page) finding(f *snapshot.Finding) {
 		detail += " " + f.Attr
 	}
 	if values := oldToNew(f); values != "" {
-		detail += ": " + values
+		detail += ": " + glued(values)
 	}
-	p.line(pad, dim, detail+" ["+string(f.Class)+", "+f.Code+"]")
+	p.line(pad, dim, detail+" "+glued("["+flat(string(f.Class)+", "+f.Code)+"]"))
 	if f.Hint != "" {
 		p.line(pad+"hint: ", dim, cut(f.Hint, longText))
 	}

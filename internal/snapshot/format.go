@@ -34,6 +34,15 @@ func (u Unit) Format(v Value) string {
 	return group(v)
 }
 
+// Brief is Format without the exact number behind a rounded one: "1.5 GiB".
+func (u Unit) Brief(v Value) string {
+	text := u.Format(v)
+	if _, isNumber := v.Number(); isNumber {
+		text, _, _ = strings.Cut(text, " (")
+	}
+	return text
+}
+
 func formatBytes(v Value, f float64) string {
 	exact := group(v) + " bytes"
 	if f < 1024 && f > -1024 {
