@@ -43,6 +43,9 @@ func bootFile(id string) string { return id + jsonExt }
 // the time line could not be written.
 func (s *Store) Save(snap *snapshot.Snapshot, result *Result) (string, error) {
 	id := snap.Identity.BootID
+	if id == "" {
+		return "", errors.New("save snapshot: it has no boot id")
+	}
 	if !validBootID(id) {
 		return "", fmt.Errorf("save snapshot: boot id %q: not fit for a file name", id)
 	}

@@ -80,7 +80,9 @@ func (s *session) accept(ctx context.Context, args []string, incomplete bool) (i
 		fmt.Fprintln(s.env.Err, "lastgood:", n)
 	}
 	if !s.quiet {
-		fmt.Fprintf(s.env.Out, "boot %s of kernel %s is the last good one now\n", record.BootID, record.Release)
+		if err := s.tell("", "boot %s of kernel %s is the last good one now", record.BootID, record.Release); err != nil {
+			return exitUsage, err
+		}
 	}
 	return exitOK, s.warnDamaged(store)
 }

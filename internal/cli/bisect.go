@@ -219,7 +219,7 @@ func (b *bisecter) measure(ctx context.Context, i int) (reading, error) {
 	}
 	b.read[i] = r
 	b.p.bar.end()
-	fmt.Fprintf(b.s.env.Out, "  %-34s %s\n", b.ks[i].Release, r)
+	_ = b.s.tell(fmt.Sprintf("  %-34s ", b.ks[i].Release), "%s", r) // the answer is what matters, at the end
 	return r, nil
 }
 
@@ -271,23 +271,23 @@ func (b *bisecter) conclude(ctx context.Context, found preflight.Bisected) (int,
 	if err != nil {
 		return exitIncomplete, err
 	}
-	out := b.s.env.Out
-	fmt.Fprintf(out, "\nlast good:  %s: %s\nfirst bad:  %s: %s\n", b.title(found.LastGood), good, b.title(found.FirstBad), bad)
+	tell := b.s.tell
+	errs := []error{tell("", ""), tell("last good:  ", "%s: %s", b.title(found.LastGood), good), tell("first bad:  ", "%s: %s", b.title(found.FirstBad), bad)}
 	for _, i := range found.Untold {
-		fmt.Fprintf(out, "not told:   %s: %s; it may be the first bad one\n", b.title(i), b.read[i].why)
+		errs = append(errs, tell("not told:   ", "%s: %s; it may be the first bad one", b.title(i), b.read[i].why))
 	}
 	if lines, err := b.p.find.changes(ctx, b.ks[found.LastGood], b.ks[found.FirstBad]); err != nil {
-		fmt.Fprintf(out, "changelog:  %s\n", hintText(err))
+		errs = append(errs, tell("changelog:  ", "%s", hintText(err)))
 	} else {
-		fmt.Fprintf(out, "changelog between the two, where it speaks of bpf:\n")
+		errs = append(errs, tell("", "changelog between the two, where it speaks of bpf:"))
 		for _, l := range lines {
-			fmt.Fprintf(out, "  %s\n", l)
+			errs = append(errs, tell("  ", "%s", l))
 		}
 	}
 	if len(found.Untold) > 0 {
-		return exitIncomplete, nil
+		return exitIncomplete, errors.Join(errs...)
 	}
-	return exitOK, nil
+	return exitOK, errors.Join(errs...)
 }
 
 func (b *bisecter) title(i int) string {

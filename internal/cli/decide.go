@@ -2,7 +2,7 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"github.com/spf13/pflag"
 
@@ -47,14 +47,12 @@ func (g *gateRun) wouldDecide(ctx context.Context, s *session) (int, error) {
 	e := gate.Event{Type: gate.Decided, World: g.world(ctx)}
 	e.Boot = g.boot
 	after, acts := gate.Decide(st, e, s.config.Gate.Policy())
-	fmt.Fprintf(s.env.Out, "now: %s\n", st.Describe())
+	errs := []error{s.tell("now:  ", "%s", st.Describe())}
 	if len(acts) == 0 {
-		fmt.Fprintln(s.env.Out, "nothing would be done")
-		return exitOK, nil
+		return exitOK, errors.Join(append(errs, s.tell("", "nothing would be done"))...)
 	}
 	for _, a := range acts {
-		fmt.Fprintf(s.env.Out, "would %s %s%s\n", a.Act, a.Kernel.Release, a.Text)
+		errs = append(errs, s.tell("would ", "%s %s%s", a.Act, a.Kernel.Release, a.Text))
 	}
-	fmt.Fprintf(s.env.Out, "then: %s\n", after.Describe())
-	return exitOK, nil
+	return exitOK, errors.Join(append(errs, s.tell("then: ", "%s", after.Describe()))...)
 }

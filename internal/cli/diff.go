@@ -48,6 +48,7 @@ func (s *session) diff(ctx context.Context, args []string, failOn string) (int, 
 		return exitUsage, err
 	}
 	rep := newReport(b)
+	rep.Two = true
 	judge(rep, a, b, all, policy)
 	rep.Notes = append(rep.Notes, notes...)
 	rep.Summary = summary(rep)

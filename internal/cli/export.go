@@ -210,7 +210,7 @@ func (s *session) printExported(dir string, c *export.Case) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(s.env.Out, "written to %s; README.txt there says what is what\n", dir)
+	err := s.tell("", "written to %s; README.txt there says what is what", dir)
 	return err
 }
 

@@ -59,7 +59,8 @@ func (c *command) about() string {
 
 func usage(c command, flags *pflag.FlagSet, width int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\nUsage:\n", strings.ToUpper(c.summary[:1])+c.summary[1:])
+	hanging(&b, "", strings.ToUpper(c.summary[:1])+c.summary[1:]+".", width)
+	b.WriteString("\nUsage:\n")
 	hanging(&b, "  lastgood ", strings.TrimSpace(c.name+" "+c.args)+" [flags]", width)
 	fmt.Fprintf(&b, "\n%s\nFlags:\n%s\nExample:\n  %s\n", reflow(c.about(), width), flags.FlagUsagesWrapped(width), c.example)
 	return b.String()

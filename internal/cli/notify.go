@@ -64,13 +64,14 @@ func (n *notifyRun) run(ctx context.Context, s *session, args []string) (int, er
 		return n.send(ctx, s)
 	}
 	waiting, err := n.spool.Waiting()
+	errs := []error{err}
 	for _, w := range waiting {
-		fmt.Fprintln(s.env.Out, w)
+		errs = append(errs, s.tell("- ", "%s", w))
 	}
 	if err == nil && len(waiting) == 0 && !s.quiet {
-		fmt.Fprintln(s.env.Out, "nothing waits to be sent")
+		errs = append(errs, s.tell("", "nothing waits to be sent"))
 	}
-	return exitOK, err
+	return exitOK, errors.Join(errs...)
 }
 
 // judged reports whether a verdict of this boot was told already: a unit that fails by its

@@ -76,8 +76,8 @@ func (s *session) record(ctx context.Context, name string, scrubbed bool) (int, 
 	if err := writeWhole(name, packed); err != nil {
 		return exitUsage, err
 	}
-	s.printRecorded(name, len(packed), rec, snap, rep, scrubbed, large)
-	return s.warnSources(snap), nil
+	err = s.printRecorded(name, len(packed), rec, snap, rep, scrubbed, large)
+	return s.warnSources(snap), err
 }
 
 // takeRecording reads all sources that read files, on a host that keeps what it answers.
@@ -126,9 +126,9 @@ func hostKey(id *snapshot.Identity) []byte {
 	return h.Sum(nil)
 }
 
-func (s *session) printRecorded(name string, size int, rec sysfs.Recording, snap *snapshot.Snapshot, rep scrub.Report, scrubbed bool, large []string) {
+func (s *session) printRecorded(name string, size int, rec sysfs.Recording, snap *snapshot.Snapshot, rep scrub.Report, scrubbed bool, large []string) error {
 	if s.quiet {
-		return
+		return nil
 	}
 	devices := 0
 	for i := range snap.Subjects {
@@ -136,26 +136,28 @@ func (s *session) printRecorded(name string, size int, rec sysfs.Recording, snap
 			devices++
 		}
 	}
-	out := s.env.Out
-	fmt.Fprintf(out, "recorded %d devices, %d files and folders, %s, in %s\n", devices, len(rec), snapshot.Bytes.Brief(snapshot.Int(int64(size))), name)
+	var errs []error
+	tell := func(lead, format string, args ...any) { errs = append(errs, s.tell(lead, format, args...)) }
+	tell("", "recorded %d devices, %d files and folders, %s, in %s", devices, len(rec), snapshot.Bytes.Brief(snapshot.Int(int64(size))), name)
 	switch {
 	case !scrubbed:
-		fmt.Fprintln(out, "nothing was replaced: it names this host; give it to nobody who must not know")
+		tell("", "nothing was replaced: it names this host; give it to nobody who must not know")
 	case len(rep.Classes) == 0:
-		fmt.Fprintln(out, "there was nothing in it to replace")
+		tell("", "there was nothing in it to replace")
 	default:
-		fmt.Fprintln(out, "replaced, the same everywhere:")
+		tell("", "replaced, the same everywhere:")
 		for _, c := range rep.Classes {
-			fmt.Fprintf(out, "  %-28s %d different, in %d places\n", c.Class, c.Different, c.Places)
+			tell(fmt.Sprintf("  %-28s ", c.Class), "%d different, in %d places", c.Different, c.Places)
 		}
 	}
 	if len(rep.Left) > 0 {
-		fmt.Fprintf(out, "left out, for they are no text and may hold anything: %s\n", strings.Join(rep.Left, ", "))
+		tell("", "left out, for they are no text and may hold anything: %s", strings.Join(rep.Left, ", "))
 	}
 	if len(large) > 0 {
-		fmt.Fprintf(out, "left out, for they are larger than 1 MiB: %s\n", strings.Join(large, ", "))
+		tell("", "left out, for they are larger than 1 MiB: %s", strings.Join(large, ", "))
 	}
-	fmt.Fprintf(out, "look at it with `lastgood inventory --root %s`\n", name)
+	tell("", "look at it with `lastgood inventory --root %s`", name)
+	return errors.Join(errs...)
 }
 
 // writeWhole makes name hold data, for its owner alone: all of it or none. A file of that

@@ -60,7 +60,7 @@ func (g *gateRun) byHand(ctx context.Context, s *session, e gate.Event) (int, er
 		return exitUsage, err
 	}
 	if !s.quiet {
-		fmt.Fprintln(s.env.Out, st.Describe())
+		return exitOK, s.tell("", "%s", st.Describe())
 	}
 	return exitOK, nil
 }

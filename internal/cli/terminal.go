@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -9,6 +10,14 @@ import (
 
 func (s *session) options() report.Options {
 	return report.Options{Color: s.env.color(), ASCII: s.env.ascii(), Width: s.env.width(), Verbose: s.verbose, Quiet: s.quiet}
+}
+
+// tell writes a sentence to the output, wrapped: behind a lead, if there is one.
+func (s *session) tell(lead, format string, args ...any) error {
+	if err := report.Prose(s.env.Out, lead, fmt.Sprintf(format, args...), s.options()); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
 }
 
 // width is the terminal's, else what COLUMNS says, else 0: there is none to keep to.

@@ -71,10 +71,16 @@ func (s *session) print(format string, rep *report.Report) error {
 func summary(rep *report.Report) string {
 	switch rep.Verdict {
 	case snapshot.Good:
+		if rep.Two {
+			return "B is as good as A" + counted(rep, ", but for ")
+		}
 		return "this host came back the same way it went down" + counted(rep, ", but for ")
 	case snapshot.Learned:
 		return "there was nothing to compare with yet; this boot is now the last good one"
 	case snapshot.Regressed:
+		if rep.Two {
+			return "B is worse than A" + counted(rep, ": ")
+		}
 		return "this boot is worse than the last good one" + counted(rep, ": ")
 	case snapshot.Invalid:
 		return "this is not what was to be compared: " + strings.Join(rep.Notes, "; ")
@@ -111,7 +117,7 @@ func counted(rep *report.Report, lead string) string {
 	for _, s := range []struct {
 		severity  snapshot.Severity
 		one, more string
-	}{{snapshot.Critical, "critical finding", "critical findings"}, {snapshot.Warning, "warning", "warnings"}, {snapshot.Info, "remark", "remarks"}} {
+	}{{snapshot.Critical, "critical finding", "critical findings"}, {snapshot.Warning, "warning", "warnings"}, {snapshot.Info, "info finding", "info findings"}} {
 		switch c := n[s.severity]; {
 		case c == 1:
 			parts = append(parts, "1 "+s.one)

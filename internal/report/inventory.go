@@ -53,9 +53,6 @@ type tree struct {
 	text   int // where the third begins
 }
 
-// leastText is the room that a text wants behind a name.
-const leastText = 20
-
 // branch is how much wider each level of the tree is.
 const branch = 3
 
@@ -89,7 +86,7 @@ func (t *tree) measure(n *node, depth int) {
 func (t *tree) fit() {
 	t.amount = min(t.amount, 12)
 	t.text = t.left + 2 + t.amount + 2
-	if t.p.width-t.text < 24 {
+	if t.p.width-t.text < leastText {
 		t.left = min(t.left, t.p.width/3)
 		t.text = t.left + 2
 	}

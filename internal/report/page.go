@@ -49,6 +49,9 @@ func newPage(w io.Writer, o Options) *page {
 	return p
 }
 
+// leastText is the room that a text wants behind a name.
+const leastText = 24
+
 // plainly is a text in the characters that the terminal shows. It comes before anything
 // is measured, for an arrow is wider in ASCII.
 func (p *page) plainly(s string) string {
@@ -90,12 +93,12 @@ func bare(s string) string {
 }
 
 // line writes lead once and the text behind it, wrapped, later lines indented by
-// as much as lead is wide, or by a little where lead fills half the page.
+// as much as lead is wide, or by a little where that leaves no room.
 func (p *page) line(lead string, st style, text string) {
 	lead = p.plainly(strings.NewReplacer("\n", " ", "\t", " ").Replace(clean(lead)))
 	indent := Width(lead)
 	hang := indent
-	if hang > p.width/2 {
+	if p.width-hang < leastText {
 		hang = 6
 	}
 	for i, l := range wrap(p.plainly(clean(text)), p.width-indent, p.width-hang) {

@@ -44,15 +44,21 @@ type Ran struct {
 
 // currentName and baselineName are what the two sides of a report are called.
 func currentName(r *Report) string {
-	if r.Preflight != nil {
+	switch {
+	case r.Preflight != nil:
 		return "candidate"
+	case r.Two:
+		return "B"
 	}
 	return "this boot"
 }
 
 func baselineName(r *Report) string {
-	if r.Preflight != nil {
+	switch {
+	case r.Preflight != nil:
 		return "against"
+	case r.Two:
+		return "A"
 	}
 	return "last good"
 }

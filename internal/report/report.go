@@ -41,6 +41,8 @@ type Report struct {
 	Since *Since `json:"since_last_good,omitempty"`
 	// Preflight is set where the report is of a kernel that does not run yet.
 	Preflight *Preflight `json:"preflight,omitempty"`
+	// Two is set where two snapshots are compared that need not be a boot and the last good one.
+	Two bool `json:"-"`
 }
 
 // Change is one fact of the identity that differs.

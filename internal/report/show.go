@@ -33,7 +33,12 @@ func Snapshot(w io.Writer, s *snapshot.Snapshot, kinds snapshot.Kinds, o Options
 		if sub.Outcome != snapshot.Measured {
 			text = joined(" ", joined(": ", string(sub.Outcome), sub.Reason), text)
 		}
-		p.line("  "+flat(sub.ID)+"  ", plain, text)
+		if id := "  " + flat(sub.ID) + "  "; Width(id) <= p.width/3 {
+			p.line(id, plain, text)
+		} else {
+			p.line(strings.TrimRight(id, " "), plain, "")
+			p.line("      ", plain, text)
+		}
 	}
 	return p.err
 }

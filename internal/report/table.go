@@ -129,20 +129,29 @@ func (p *page) finding(f *snapshot.Finding) {
 	}
 }
 
-// incomplete groups what could not be measured by its reason, what counts first.
-// Where all came back well, what does not count is one line.
+// incomplete groups what could not be measured by its reason, what counts first. What
+// does not count is one line, unless more is asked for.
 func (p *page) incomplete(r *Report) {
 	groups := gapsByReason(r.Incomplete)
 	if len(groups) == 0 {
 		return
 	}
-	calm := len(r.Findings) == 0 && (r.Verdict == snapshot.Good || r.Verdict == snapshot.Learned)
-	if calm && !groups[0].counts && !p.o.Verbose {
-		p.line("  no answer: ", dim, fmt.Sprintf("from %d, of which none weighs on the verdict; -v names them and says why", len(r.Incomplete)))
-		return
+	weightless := 0
+	for _, g := range r.Incomplete {
+		if !g.Counts {
+			weightless++
+		}
 	}
-	p.head("Could not be measured")
+	switch {
+	case groups[0].counts || p.o.Verbose:
+		p.head("Could not be measured")
+	case len(r.Findings) > 0:
+		p.write("\n")
+	}
 	for _, g := range groups {
+		if !g.counts && !p.o.Verbose {
+			break // these come last
+		}
 		const most = 4
 		names := strings.Join(g.who[:min(most, len(g.who))], ", ")
 		switch {
@@ -157,6 +166,16 @@ func (p *page) incomplete(r *Report) {
 		}
 		p.line("  ", plain, names+": "+reason)
 	}
+	if weightless > 0 && !p.o.Verbose {
+		p.line("  no answer: ", dim, weightlessText(weightless))
+	}
+}
+
+func weightlessText(n int) string {
+	if n == 1 {
+		return "from 1, which does not weigh on the verdict; -v names it and says why"
+	}
+	return fmt.Sprintf("from %d, of which none weighs on the verdict; -v names them and says why", n)
 }
 
 // gapGroup are the gaps of one reason.
