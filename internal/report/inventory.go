@@ -113,8 +113,8 @@ func (t *tree) write(n *node, lead, below string) {
 func (t *tree) line(n *node, lead, hang string) {
 	first := t.head(n, lead)
 	at := max(t.text, Width(hang)+2)
-	start := max(at, Width(first)+2)               // of the first line, whose name may be long
-	if t.p.width-start < leastText && start > at { // no room behind the name
+	start := max(at, Width(first)+2)                 // of the first line, whose name may be long
+	if t.p.width-start < leastText/2 && start > at { // no room behind the name
 		t.p.write(strings.TrimRight(first, " ") + "\n")
 		for _, l := range t.said(n, t.p.width-at, t.p.width-at) {
 			t.p.write(hang + strings.Repeat(" ", at-Width(hang)) + l + "\n")
