@@ -62,7 +62,9 @@ func (t *columns) write(p *page) {
 // fit takes columns out until the rest fits, and gives the heads of those that are left out.
 func (t *columns) fit(p *page) (out []string) {
 	for _, name := range slices.Concat(t.beneath, t.spare) {
-		if !p.bounded || total(t.widths()) <= p.width {
+		width := t.widths()
+		width[0] = min(width[0], p.width*2/5) // a longer name may have a line of its own
+		if !p.bounded || total(width) <= p.width {
 			break
 		}
 		at := slices.Index(t.head, name)

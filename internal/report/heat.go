@@ -41,7 +41,7 @@ func WriteHeat(w io.Writer, h Heat, release string, o Options) error {
 		p.line("", plain, flat(h.NotComparable))
 	}
 	t := &columns{left: 2, head: []string{"sensor", "load", "under " + flat(release), "now", "difference"}}
-	t.beneath = []string{"load", t.head[2], "now"}
+	t.beneath = []string{t.head[2], "load", "now"}
 	for _, s := range h.Series {
 		for _, r := range s.Ranges {
 			difference := "not comparable yet"

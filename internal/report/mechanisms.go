@@ -50,7 +50,7 @@ func (p *page) mechanisms(all []Mechanism) {
 	for _, rest := range []struct {
 		lead  string
 		names []string
-	}{{"  also dearer: ", quiet}, {"  cheaper or newly accepted: ", better}} {
+	}{{"  also worse: ", quiet}, {"  better: ", better}} {
 		if len(rest.names) > 0 {
 			p.line(rest.lead, dim, strings.Join(rest.names, ", "))
 		}

@@ -27,7 +27,7 @@ func TestMechanisms(t *testing.T) {
 	got := mechanismText(t, false, worse, refused, quiet, better)
 	for _, want := range []string{
 		"What it means", "Slots of the stack (merge_slot: 2 of 7 programs worse, up to ×26.6; 1 better)", "Programs with many of them get dearer.",
-		"Reads (accept_read: 1 of 8 programs worse; refused: x)", "also dearer: deduce_link", "cheaper or newly accepted: merge_map_key",
+		"Reads (accept_read: 1 of 8 programs worse; refused: x)", "also worse: deduce_link", "better: merge_map_key",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

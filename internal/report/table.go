@@ -37,14 +37,17 @@ func Table(w io.Writer, r *Report, o Options) error {
 	return p.err
 }
 
+// gluedIDs keeps what an identifier is of beside it.
+var gluedIDs = strings.NewReplacer(", build ", ", build"+string(noBreak), ", boot ", ", boot"+string(noBreak), " UTC", string(noBreak)+"UTC")
+
 func (p *page) kernels(r *Report) {
 	if r.Current != nil {
-		p.line(fmt.Sprintf("  %-11s", currentName(r)+":"), dim, kernelLine(r.Current))
+		p.line(fmt.Sprintf("  %-11s", currentName(r)+":"), dim, gluedIDs.Replace(kernelLine(r.Current)))
 	}
 	if r.Baseline == nil {
 		return
 	}
-	p.line(fmt.Sprintf("  %-11s", baselineName(r)+":"), dim, baselineLine(r))
+	p.line(fmt.Sprintf("  %-11s", baselineName(r)+":"), dim, gluedIDs.Replace(baselineLine(r)))
 	p.line("  changed:   ", dim, changed(r))
 	if !p.o.Verbose {
 		return

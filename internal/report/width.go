@@ -59,7 +59,7 @@ func ascii(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		switch like, known := asciiLike[r]; {
-		case r < 0x7f:
+		case r < 0x7f || r == noBreak: // the latter is a blank in the end
 			b.WriteRune(r)
 		case known:
 			b.WriteString(like)
@@ -73,5 +73,5 @@ func ascii(s string) string {
 // asciiLike are the characters that lastgood itself writes.
 var asciiLike = map[rune]string{
 	'→': "->", '…': "...", '×': "x", '≤': "<=", '≥': ">=", '°': "", 'µ': "u", '—': "-", '–': "-", '·': "|", '’': "'",
-	'├': "|", '└': "`", '│': "|", '─': "-", noBreak: " ",
+	'├': "|", '└': "`", '│': "|", '─': "-",
 }
