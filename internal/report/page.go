@@ -31,7 +31,8 @@ type page struct {
 	w       io.Writer
 	o       Options
 	width   int
-	bounded bool // by a terminal: a table must not be wider either
+	bounded bool   // by a terminal: a table must not be wider either
+	hint    string // the last that was written
 	err     error
 }
 

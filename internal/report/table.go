@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -124,9 +125,14 @@ func (p *page) finding(f *snapshot.Finding) {
 		detail += ": " + glued(values)
 	}
 	p.line(pad, dim, detail+" "+glued("["+flat(string(f.Class)+", "+f.Code)+"]"))
-	if f.Hint != "" {
+	switch {
+	case f.Hint == "":
+	case f.Hint == p.hint:
+		p.line(pad+"hint: ", dim, "as above")
+	default:
 		p.line(pad+"hint: ", dim, cut(f.Hint, longText))
 	}
+	p.hint = cmp.Or(f.Hint, p.hint)
 	if p.o.Verbose && f.Evidence != "" {
 		p.line(pad, dim, cut(f.Evidence, longEvidence))
 	}
