@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/gate"
+	"lastgood/internal/report"
 )
 
 func doctorCommand() command {
@@ -57,7 +57,7 @@ func (g *gateRun) doctor(ctx context.Context, s *session) (int, error) {
 		enc.SetIndent("", " ")
 		return doctorStatus(lines), enc.Encode(lines)
 	}
-	return doctorStatus(lines), writeAll(s.env.Out, doctorText(lines, s.quiet))
+	return doctorStatus(lines), report.Answers(s.env.Out, answerRows(lines), s.options())
 }
 
 // askAll asks everything, in the order in which one thing leans on another.
@@ -93,44 +93,13 @@ func doctorStatus(lines []answerLine) int {
 	return status
 }
 
-// doctorText is a line to each answer, in groups, and one for all.
-func doctorText(lines []answerLine, quiet bool) string {
-	var b strings.Builder
-	group := ""
-	missing, unknown := 0, 0
+// answerRows are the answers as the report shows them.
+func answerRows(lines []answerLine) []report.AnswerRow {
+	var rows []report.AnswerRow
 	for _, l := range lines {
-		mark := map[gate.Answer]string{gate.Yes: "ok", gate.No: "NO", gate.Unknown: "?"}[l.Answer]
-		switch {
-		case !l.Wanted && l.Answer == gate.No:
-			mark = "-"
-		case l.Wanted && l.Answer == gate.No:
-			missing++
-		case l.Wanted && l.Answer == gate.Unknown:
-			unknown++
-		}
-		if quiet && (l.Answer == gate.Yes || !l.Wanted) {
-			continue
-		}
-		if l.Group != group {
-			group = l.Group
-			fmt.Fprintf(&b, "%s\n", group)
-		}
-		fmt.Fprintf(&b, "  %-2s  %s%s\n", mark, l.Question, detail(l.Detail))
-		if l.Hint != "" && l.Answer != gate.Yes {
-			fmt.Fprintf(&b, "      > %s\n", l.Hint)
-		}
+		rows = append(rows, report.AnswerRow{Group: l.Group, Question: l.Question, Answer: string(l.Answer), Wanted: l.Wanted, Detail: l.Detail, Hint: l.Hint})
 	}
-	if missing+unknown == 0 {
-		return b.String() + "all that is asked for is in place\n"
-	}
-	return b.String() + fmt.Sprintf("%d to see to (NO: it is not so), %d could not be told (?)\n", missing, unknown)
-}
-
-func detail(s string) string {
-	if s == "" {
-		return ""
-	}
-	return ": " + s
+	return rows
 }
 
 // told is an answer by an error: what is not there is a no, and what could not be read is

@@ -1,14 +1,13 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"slices"
 )
 
 // AnswerRow is one question about this host with its answer.
 type AnswerRow struct {
+	Group    string // rows of one group follow each other
 	Question string
 	Answer   string // yes, no or could not tell
 	Wanted   bool   // no is worse than yes
@@ -22,50 +21,78 @@ const (
 	answerNo  = "no"
 )
 
-// Answers writes questions with their answers: how many are as they should be, then one by
-// one, first those that are not.
+// Answers writes questions with their answers: what they come to, then one by one in
+// their groups. Quiet leaves out what is as it should be.
 func Answers(w io.Writer, all []AnswerRow, o Options) error {
 	p := newPage(w, o)
 	missing, untold := 0, 0
-	for _, a := range all {
-		switch a.rank() {
-		case 0:
+	for i := range all {
+		switch all[i].state() {
+		case stateMissing:
 			missing++
-		case 1:
+		case stateUntold:
 			untold++
 		}
 	}
 	switch {
 	case missing > 0:
-		p.line("NOT IN PLACE: ", red, fmt.Sprintf("%d of %d, %d could not be told", missing, len(all), untold))
+		p.line("NOT IN PLACE: ", red, fmt.Sprintf("%d to see to, %d could not be told", missing, untold))
 	case untold > 0:
-		p.line("INCOMPLETE: ", yellow, fmt.Sprintf("%d of %d could not be told", untold, len(all)))
+		p.line("INCOMPLETE: ", yellow, fmt.Sprintf("%d could not be told", untold))
 	default:
-		p.line("IN PLACE: ", green, "all that was asked for")
+		p.line("IN PLACE: ", green, "all that is asked for")
 	}
-	if o.Quiet {
-		return p.err
-	}
-	p.write("\n")
-	for _, a := range slices.SortedStableFunc(slices.Values(all), func(a, b AnswerRow) int { return cmp.Compare(a.rank(), b.rank()) }) {
-		p.line(fmt.Sprintf("  %-14s  ", flat(a.Answer)), []style{red, yellow, plain, green}[a.rank()], joined(": ", flat(a.Question), cut(flat(a.Detail), longText)))
+	group := ""
+	for i := range all {
+		a := &all[i]
+		st := a.state()
+		if o.Quiet && (st == stateThere || st == stateOptional) {
+			continue
+		}
+		if a.Group != group {
+			group = a.Group
+			p.write("\n")
+			p.line("", bold, flat(group))
+		}
+		mark, color := st.mark()
+		p.line(fmt.Sprintf("  %-4s  ", mark), color, joined(": ", flat(a.Question), cut(flat(a.Detail), longText)))
 		if a.Hint != "" && a.Answer != answerYes {
-			p.line(fmt.Sprintf("  %-14s  hint: ", ""), dim, cut(flat(a.Hint), longText))
+			p.line("        hint: ", dim, cut(flat(a.Hint), longText))
 		}
 	}
 	return p.err
 }
 
-// rank is 0 for what is missing, 1 for what could not be told, 2 for a no that is as good
-// as a yes, 3 for a yes: as doctor's exit status goes.
-func (a *AnswerRow) rank() int {
+// answerState is what an answer means, as doctor's exit status goes.
+type answerState int
+
+const (
+	stateThere    answerState = iota
+	stateOptional             // a no that is as good as a yes
+	stateUntold
+	stateMissing
+)
+
+func (s answerState) mark() (string, style) {
+	switch s {
+	case stateThere:
+		return "ok", green
+	case stateOptional:
+		return "-", plain
+	case stateMissing:
+		return "NO", red
+	}
+	return "?", yellow
+}
+
+func (a *AnswerRow) state() answerState {
 	switch {
 	case a.Answer == answerYes:
-		return 3
-	case a.Answer == answerNo && a.Wanted:
-		return 0
+		return stateThere
+	case !a.Wanted:
+		return stateOptional
 	case a.Answer == answerNo:
-		return 2
+		return stateMissing
 	}
-	return 1
+	return stateUntold
 }

@@ -77,9 +77,9 @@ func narrowTables() map[string]func(*bytes.Buffer, Options) error {
 	heat := Heat{Series: []HeatSeries{{Label: "coretemp Package id 0", Unit: "°C", Ranges: []HeatRange{{Load: "0 to 10 %", Old: 41, OldSamples: 1200, New: 47.5, NewSamples: 900, Difference: new(float64)}, {Load: "90 to 100 %", New: 80, NewSamples: 3}}}}}
 	checks := []CheckResult{{Name: "storage/root", Required: true, State: Met}, {Name: "storage/data", Required: true, State: NotMet, Why: "/srv/data is not mounted; it was at the last good boot\x1b[2J"},
 		{Name: "network/bond", State: NotTold, Why: "no such interface 名前"}, {Name: "network/late", Required: true, State: NotDue, Why: "it has 20 s more"}}
-	answers := []AnswerRow{{Question: "workloads may start", Answer: "yes", Wanted: true, Detail: "released"}, {Question: "somebody is told over the network", Answer: "no", Hint: "add a notify: section"},
-		{Question: "it is known what boots next", Answer: "could not tell", Wanted: true, Detail: "/boot/grub/grub.cfg is not readable\x1b[2J"},
-		{Question: "lastgood-assess.service is enabled", Answer: "no", Wanted: true, Hint: "systemctl enable lastgood-assess.service"}}
+	answers := []AnswerRow{{Group: "gate", Question: "workloads may start", Answer: "yes", Wanted: true, Detail: "released"}, {Group: "who is told", Question: "somebody is told over the network", Answer: "no", Hint: "add a notify: section"},
+		{Group: "boot loader", Question: "it is known what boots next", Answer: "could not tell", Wanted: true, Detail: "/boot/grub/grub.cfg is not readable\x1b[2J"},
+		{Group: "units", Question: "lastgood-assess.service is enabled", Answer: "no", Wanted: true, Hint: "systemctl enable lastgood-assess.service"}}
 	return map[string]func(*bytes.Buffer, Options) error{
 		"answers":  func(b *bytes.Buffer, o Options) error { return Answers(b, answers, o) },
 		"programs": func(b *bytes.Buffer, o Options) error { return Programs(b, s, o) },
