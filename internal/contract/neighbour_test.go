@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,14 +44,14 @@ func TestGateway(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				asked := false
+				var asked atomic.Bool
 				g := gateway{patience: c.patience, state: func() (neighbour, error) {
-					if !asked || time.Since(start) < c.after {
+					if !asked.Load() || time.Since(start) < c.after {
 						return neighbour{c.first, c.since + time.Since(start)}, nil
 					}
 					return neighbour{c.then, c.since + time.Since(start) - c.after}, nil
 				}, echo: func(ctx context.Context) bool {
-					asked = true
+					asked.Store(true)
 					if !c.echo {
 						<-ctx.Done()
 					}
