@@ -31,7 +31,9 @@ func Answers(w io.Writer, all []AnswerRow, o Options) error {
 		case stateMissing:
 			missing++
 		case stateUntold:
-			untold++
+			if all[i].Wanted {
+				untold++
+			}
 		}
 	}
 	switch {
@@ -46,7 +48,7 @@ func Answers(w io.Writer, all []AnswerRow, o Options) error {
 	for i := range all {
 		a := &all[i]
 		st := a.state()
-		if o.Quiet && (st == stateThere || st == stateOptional) {
+		if o.Quiet && (st == stateThere || !a.Wanted) {
 			continue
 		}
 		if a.Group != group {
@@ -55,9 +57,9 @@ func Answers(w io.Writer, all []AnswerRow, o Options) error {
 			p.line("", bold, flat(group))
 		}
 		mark, color := st.mark()
-		p.line(fmt.Sprintf("  %-4s  ", mark), color, joined(": ", flat(a.Question), cut(flat(a.Detail), longText)))
+		p.line(fmt.Sprintf("  %-2s  ", mark), color, joined(": ", flat(a.Question), cut(flat(a.Detail), longText)))
 		if a.Hint != "" && a.Answer != answerYes {
-			p.line("        hint: ", dim, cut(flat(a.Hint), longText))
+			p.line("      hint: ", dim, cut(flat(a.Hint), longText))
 		}
 	}
 	return p.err
@@ -89,7 +91,7 @@ func (a *AnswerRow) state() answerState {
 	switch {
 	case a.Answer == answerYes:
 		return stateThere
-	case !a.Wanted:
+	case a.Answer == answerNo && !a.Wanted:
 		return stateOptional
 	case a.Answer == answerNo:
 		return stateMissing
