@@ -1,70 +1,133 @@
 package serve
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
-	"time"
+	"strings"
 
-	"lastgood/internal/report"
+	"lastgood/internal/baseline"
+	"lastgood/internal/gate"
+	"lastgood/internal/metrics"
+	"lastgood/internal/page"
 )
 
-// pageText has no script, no style and nothing from elsewhere. Names come from devices
-// and logs: html/template escapes each for where it stands.
-const pageText = `<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>lastgood{{with .Report}}: {{.Verdict}}{{end}}</title></head>
-<body>
-<main>
-{{with .Report}}<h1>{{.Verdict}}</h1>
-<p>{{.Summary}}</p>
-<p>{{with .Current}}This boot runs {{.Kernel.Release}}.{{end}}{{with .Baseline}} The last good one ran {{.Kernel.Release}}.{{end}} Checked {{time .Taken}}.</p>
-{{else}}<h1>no result yet</h1>
-<p>Run <code>lastgood check</code>.</p>
-{{end}}{{with .Faults}}<h2>Not all could be read</h2>
-{{if $.Stale}}<p>What is shown is an earlier result: the newest one could not be read.</p>
-{{end}}<ul>{{range .}}<li>{{.}}</li>{{end}}</ul>
-{{end}}{{with .Report}}{{if .Findings}}<h2>Findings</h2>
-<ol>{{range .Findings}}
-<li><strong>{{.Severity}}</strong> {{.Message}}{{with .Hint}}<br>{{.}}{{end}}</li>{{end}}
-</ol>
-{{end}}{{end}}<h2>More</h2>
-<ul>
-<li><a href="/metrics">metrics</a></li>
-<li><a href="/api/v1/report">the report</a>, <a href="/api/v1/snapshots">snapshots</a>, <a href="/api/v1/snapshots/last-good">the last good one</a>, as JSON</li>
-<li><a href="/-/healthy">healthy</a>, <a href="/-/ready">ready</a></li>
-</ul>
-</main>
-</body>
-</html>
-`
-
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"time": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-}).Parse(pageText))
-
-// mostOnPage bounds the findings that the page lists.
-const mostOnPage = 200
-
-func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
-	st := s.state.Load()
-	data := struct {
-		Report *report.Report
-		Faults []string
-		Stale  bool
-	}{nil, st.faults, st.broken}
-	if st.summary != nil {
-		r := *st.summary
-		r.Findings = r.Findings[:min(len(r.Findings), mostOnPage)]
-		data.Report = &r
-	}
-	var b bytes.Buffer
-	if err := pageTemplate.Execute(&b, data); err != nil {
-		fail(w, http.StatusInternalServerError, err.Error(), "")
+// makePages makes all pages of what was read. Where that fails there are none, which is a fault.
+func (s *Server) makePages(in metrics.Input, entries []baseline.Entry, st *state) {
+	given := page.Given{Kinds: s.o.Kinds, Version: s.o.Version, Now: s.o.Now(), Report: in.Report, Snapshot: in.Snapshot, Base: in.Base, Entries: entries}
+	store, err := baseline.Open(s.o.Dir, baseline.Options{BootID: s.o.BootID})
+	if err != nil {
+		st.fault("%v", err)
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", fmt.Sprint(b.Len()))
-	_, _ = w.Write(b.Bytes()) // whoever asked may be gone
+	given.Gate, _ = gate.Keeper{Folder: baseline.OpenFolder(s.o.Dir, nil)}.Load() // its error was told where metrics are made
+	all, faults := page.Gather(store, given)
+	for _, f := range faults {
+		st.fault("%s", f)
+	}
+	for _, d := range store.Damaged() {
+		st.fault("%s", d)
+	}
+	if st.site, err = page.Make(all); err != nil {
+		st.fault("%v", err)
+	}
+}
+
+// page answers with one of the pages that were made, or says that there is none.
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	st := s.state.Load()
+	if p, ok := st.site.Page(r.URL.Path); ok {
+		faulty(w, st)
+		sendPage(w, http.StatusOK, p.With(s.notice(st)))
+		return
+	}
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		sendPage(w, http.StatusNotFound, st.site.Problem("There is no such page", "The head of this page names those that there are."))
+		return
+	}
+	fail(w, http.StatusNotFound, "there is no such page", "/ names those that there are")
+}
+
+// notice is what is known only now of what was made before.
+func (s *Server) notice(st *state) page.Notice {
+	is, known := s.thisBoot(st)
+	return page.Notice{Stale: st.broken, OtherBoot: st.any() && known && !is, Faults: append([]string{}, st.faults...)}
+}
+
+func (s *Server) style(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "public, max-age=31536000, immutable") // its path changes with it
+	h.Set("Content-Type", "text/css; charset=utf-8")
+	h.Set("Content-Length", fmt.Sprint(len(page.Style)))
+	_, _ = w.Write(page.Style) // whoever asked may be gone
+}
+
+// diffPage answers with two snapshots side by side. They are read when asked for, one
+// request at a time.
+func (s *Server) diffPage(w http.ResponseWriter, r *http.Request) {
+	st := s.state.Load()
+	problem := func(code int, text, hint string) { sendPage(w, code, st.site.Problem(text, hint)) }
+	q, err := page.ParseDiff(r.URL.RawQuery)
+	if err != nil {
+		problem(http.StatusBadRequest, "This address compares nothing", err.Error())
+		return
+	}
+	if st.site == nil {
+		problem(http.StatusNotFound, "There is nothing to compare yet", "`lastgood check` makes a first result.")
+		return
+	}
+	if q.Empty() {
+		b, err := st.site.Form()
+		if err != nil {
+			problem(http.StatusInternalServerError, "This page could not be made", err.Error())
+			return
+		}
+		sendPage(w, http.StatusOK, b)
+		return
+	}
+	if !s.begin(r.Context(), w) {
+		return
+	}
+	code, b, err := s.sideBySide(st, q)
+	s.end()
+	if err != nil {
+		problem(code, "These two cannot be compared", err.Error())
+		return
+	}
+	sendPage(w, http.StatusOK, b)
+}
+
+func (s *Server) sideBySide(st *state, q page.DiffQuery) (int, []byte, error) {
+	from, err := s.snapshotOf(q.From)
+	if err != nil {
+		return codeOf(err), nil, err
+	}
+	to, err := s.snapshotOf(q.To)
+	if err != nil {
+		return codeOf(err), nil, err
+	}
+	b, err := st.site.Diff(q, from, to, s.o.Judge(from, to))
+	return http.StatusInternalServerError, b, err
+}
+
+// codeOf is the status that says why a snapshot cannot be had.
+func codeOf(err error) int {
+	var missing *baseline.NotFoundError
+	var many *baseline.AmbiguousError
+	switch {
+	case errors.As(err, &missing), errors.Is(err, baseline.ErrNone):
+		return http.StatusNotFound
+	case errors.As(err, &many):
+		return http.StatusBadRequest
+	}
+	return http.StatusInternalServerError
+}
+
+func sendPage(w http.ResponseWriter, code int, b []byte) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", page.Policy)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", fmt.Sprint(len(b)))
+	w.WriteHeader(code)
+	_, _ = w.Write(b) // whoever asked may be gone
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lastgood/internal/page"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
@@ -104,10 +105,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/api/v1/snapshots", s.snapshots)
 	mux.HandleFunc("/api/v1/snapshots/{id}", s.snapshot)
 	mux.HandleFunc("/api/v1/diff", s.diff)
-	mux.HandleFunc("/{$}", s.page)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusNotFound, "there is no such page", "/ names those that there are")
-	})
+	mux.HandleFunc(page.StylePath, s.style)
+	mux.HandleFunc(page.DiffPath, s.diffPage)
+	mux.HandleFunc("/", s.page)
 	return s.guard(mux)
 }
 

@@ -161,7 +161,7 @@ func TestAnswers(t *testing.T) {
 	wantCode(t, get(s, "/api/v1/snapshots/6.1-boot-1"), 200, `"boot-1"`)
 	wantCode(t, get(s, "/api/v1/diff?from=last-good&to=current"), 200, report.Schema)
 	page := get(s, "/")
-	wantCode(t, page, 200, "<h1>regressed</h1>", "6.1-boot-2", "&lt;script&gt;", "critical")
+	wantCode(t, page, 200, "Worse than the last good boot", ">regressed</p>", "6.1-boot-2", "&lt;script&gt;", "critical")
 	if strings.Contains(page.Body.String(), "<script") || !strings.Contains(page.Header().Get("Content-Security-Policy"), "default-src 'none'") {
 		t.Errorf("a script may run:\n%s", page.Body)
 	}

@@ -17,6 +17,7 @@ import (
 	"lastgood/internal/gate"
 	"lastgood/internal/metrics"
 	"lastgood/internal/notify"
+	"lastgood/internal/page"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
@@ -34,6 +35,7 @@ type state struct {
 	report  []byte // JSON; nil where there is none
 	list    []byte // JSON
 	summary *report.Report
+	site    *page.Site // nil where none could be made
 }
 
 // maxFaults bounds what is said of a folder.
@@ -122,6 +124,7 @@ func (s *Server) load() *state {
 	if st.open, err = expose(families, openFormat); err != nil {
 		st.fault("metrics: %v", err)
 	}
+	s.makePages(in, entries, st)
 	return st
 }
 

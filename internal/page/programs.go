@@ -1,0 +1,198 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"lastgood/internal/report"
+	"lastgood/internal/snapshot"
+)
+
+// barView is one program against its limit.
+type barView struct {
+	Name     string
+	Workload bool   // of this node's own objects, not a built-in one
+	Level    string // "", low or rejected
+	Share    float64
+	HasWas   bool
+	FillW    string // of the bar, in per cent
+	WasX     string
+	FloorX   string
+	Used     string // "61 %"
+	Amount   string // "612,004 of 1,000,000 insns"
+	Before   string // "104,233 at the last good boot"
+	Verdict  string
+	Link     string // anchor of a finding on it
+	URL      string // where that is
+	Said     string // all of it in a sentence
+}
+
+// barsView are the programs that a page shows.
+type barsView struct {
+	all        []barView
+	Workload   []barView
+	Builtin    []barView
+	Total      int
+	Unmeasured int
+	More       int
+	Threshold  string // what is low headroom
+}
+
+// defaultFloor is the share of the limit below which headroom is low, where no rule says.
+const defaultFloor = 0.2
+
+// floorOf is what the kind's rule on headroom asks for.
+func floorOf(kinds snapshot.Kinds, kind string) float64 {
+	if k := kinds[kind]; k != nil {
+		for _, r := range k.Rules {
+			if r.On == snapshot.OnHeadroom && r.Share > 0 {
+				return r.Share
+			}
+		}
+	}
+	return defaultFloor
+}
+
+// bars are all programs of the newest snapshot, this node's own first, those nearest to
+// their limit first.
+func bars(in *Input, base *snapshot.Snapshot) barsView {
+	floor := floorOf(in.Kinds, kindProgram)
+	v := barsView{Threshold: percent(floor * 100)}
+	if in.Snapshot == nil {
+		return v
+	}
+	links := findingLinks(in.Report)
+	for i := range in.Snapshot.Subjects {
+		s := &in.Snapshot.Subjects[i]
+		if s.Kind != kindProgram && s.Kind != kindProbe {
+			continue
+		}
+		p, ok := programOf(s)
+		if !ok {
+			v.Unmeasured++
+			continue
+		}
+		b := barOf(s, p, oldProgram(base, s), floor)
+		b.Link = links[s.Key()]
+		v.all = append(v.all, b)
+	}
+	v.Total = len(v.all)
+	slices.SortStableFunc(v.all, func(a, b barView) int {
+		return cmp.Or(-compareBool(a.Workload, b.Workload), -compareBool(a.Link != "", b.Link != ""), cmp.Compare(b.Share, a.Share))
+	})
+	return v
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// findingLinks are the anchors of the worst weighty finding of each subject.
+func findingLinks(r *report.Report) map[snapshot.Key]string {
+	out := map[snapshot.Key]string{}
+	if r == nil {
+		return out
+	}
+	weighty, _ := divide(r.Findings)
+	for _, f := range weighty {
+		k := snapshot.Key{Kind: f.Subject.Kind, ID: f.Subject.ID}
+		if out[k] == "" {
+			out[k] = findingAnchor(f)
+		}
+	}
+	return out
+}
+
+func oldProgram(base *snapshot.Snapshot, s *snapshot.Subject) *Program {
+	if base == nil {
+		return nil
+	}
+	old := base.Subject(s.Key())
+	if old == nil {
+		return nil
+	}
+	if p, ok := programOf(old); ok && p.Digest == s.Text("program") { // of another program it says nothing
+		return &p
+	}
+	return nil
+}
+
+func barOf(s *snapshot.Subject, p Program, old *Program, floor float64) barView {
+	b := barView{Name: clean(s.Name()), Workload: s.Kind == kindProgram, Verdict: clean(p.Verdict), Amount: "insns not counted"}
+	if p.Insns >= 0 {
+		b.Amount = count(p.Insns) + " insns"
+	}
+	if p.Insns >= 0 && p.Limit > 0 {
+		b.Share = share(p.Insns, p.Limit)
+		b.Used = percent(p.Insns / p.Limit * 100)
+		b.Amount = fmt.Sprintf("%s of %s insns", count(p.Insns), count(p.Limit))
+		if p.Insns/p.Limit > 1-floor {
+			b.Level = "low"
+		}
+	}
+	if p.Verdict == "rejected" {
+		b.Level = "rejected"
+	}
+	if old != nil && old.Insns >= 0 {
+		b.Before = count(old.Insns)
+		if old.Limit > 0 {
+			b.WasX, b.HasWas = px(min(share(old.Insns, old.Limit), 99.5)), true
+		}
+		if old.Verdict != p.Verdict && old.Verdict != "" {
+			b.Before = clean(old.Verdict) + " with " + b.Before
+		}
+	}
+	b.FillW, b.FloorX = px(b.Share), px((1-floor)*100)
+	if b.Level == "rejected" {
+		b.FillW = "100"
+	}
+	b.Said = b.said()
+	return b
+}
+
+func (b *barView) said() string {
+	text := b.Name + ": " + b.Amount
+	if b.Used != "" {
+		text += ", " + b.Used + " of the limit"
+	}
+	if b.Level == "rejected" {
+		text += ", rejected by the verifier"
+	}
+	if b.Before != "" {
+		text += "; at the last good boot " + b.Before
+	}
+	return text
+}
+
+// first are those of the first page: of this node's own and of the built-in ones so many.
+func (v barsView) first(workloads, builtin int) *barsView {
+	for _, b := range v.all {
+		switch {
+		case b.Workload && len(v.Workload) < workloads:
+			v.Workload = append(v.Workload, b)
+		case !b.Workload && len(v.Builtin) < builtin:
+			v.Builtin = append(v.Builtin, b)
+		}
+	}
+	v.More = v.Total - len(v.Workload) - len(v.Builtin)
+	return &v
+}
+
+// part are those from one place to another.
+func (v barsView) part(from, to int) *barsView {
+	for _, b := range v.all[from:min(to, len(v.all))] {
+		if b.Workload {
+			v.Workload = append(v.Workload, b)
+		} else {
+			v.Builtin = append(v.Builtin, b)
+		}
+	}
+	return &v
+}
