@@ -10,7 +10,7 @@ import (
 
 // Bounds of the first page: it is at most 150 kB whatever the host has.
 const (
-	mostFirst       = 12     // findings with their evidence
+	mostFirst       = 10     // findings with their evidence
 	evidenceRoom    = 30_000 // runes of evidence
 	mostCodes       = 12     // codes of remarks
 	firstWorkloads  = 12

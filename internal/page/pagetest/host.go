@@ -44,7 +44,7 @@ var families = []struct {
 	cases  []int
 	factor [6]float64
 }{
-	{"bounded_loop", []int{64, 256, 1024, 4096}, [6]float64{1, 1, 1.02, 1.9, 1.02, 2.4}},
+	{"bounded_loop", []int{64, 256, 1024, 2048}, [6]float64{1, 1, 1.02, 1.9, 1.02, 2.4}},
 	{"merge_branches", []int{4, 8, 16}, [6]float64{1, 1, 1, 3.2, 1, 3.8}},
 	{"deduce_bitwise", []int{8, 32}, [6]float64{1, 1, 1, 1, 1, 1}},
 	{"spill_fill", []int{16, 64}, [6]float64{1, 1, 1.1, 1.1, 1.1, 1.3}},
