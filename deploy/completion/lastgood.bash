@@ -22,7 +22,7 @@ _lastgood_words() {
 _lastgood() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" -eq 1 ]; then
-    _lastgood_words help check snapshot diff accept list show probe inventory record watch contract preflight bisect gate release rollback try bless decide notify serve doctor version
+    _lastgood_words help check snapshot diff accept list show report probe inventory record watch contract preflight bisect gate release rollback try bless decide notify serve doctor version
     return 0
   fi
   # What is before an = is the flag that is completed.
@@ -69,6 +69,12 @@ _lastgood() {
   show:--output | show:-o) _lastgood_words table json; return 0 ;;
   show:--budget) COMPREPLY=(); return 0 ;;
   show:--jobs) COMPREPLY=(); return 0 ;;
+  report:--html) COMPREPLY=(); return 0 ;;
+  report:--state-dir) _lastgood_words @dir; return 0 ;;
+  report:--config) _lastgood_words @file; return 0 ;;
+  report:--root) _lastgood_words @file; return 0 ;;
+  report:--budget) COMPREPLY=(); return 0 ;;
+  report:--jobs) COMPREPLY=(); return 0 ;;
   probe:--values) _lastgood_words @file; return 0 ;;
   probe:--type) COMPREPLY=(); return 0 ;;
   probe:--program) COMPREPLY=(); return 0 ;;
@@ -207,7 +213,7 @@ _lastgood() {
   version:--jobs) COMPREPLY=(); return 0 ;;
   esac
   case $command in
-  help) [ "$COMP_CWORD" -eq 2 ] && _lastgood_words check snapshot diff accept list show probe inventory record watch contract preflight bisect gate release rollback try bless decide notify serve doctor version ;;
+  help) [ "$COMP_CWORD" -eq 2 ] && _lastgood_words check snapshot diff accept list show report probe inventory record watch contract preflight bisect gate release rollback try bless decide notify serve doctor version ;;
   check)
     case $cur in
     -*) _lastgood_words --baseline --fail-on --textfile --settle --phase --state-dir --config --root --output --budget --jobs --quiet --verbose --help ;;
@@ -242,6 +248,12 @@ _lastgood() {
     case $cur in
     -*) _lastgood_words --state-dir --config --root --output --budget --jobs --quiet --verbose --help ;;
     *) _lastgood_words @boot @file ;;
+    esac
+    ;;
+  report)
+    case $cur in
+    -*) _lastgood_words --html --state-dir --config --root --budget --jobs --quiet --verbose --help ;;
+    *) _lastgood_words  ;;
     esac
     ;;
   probe)

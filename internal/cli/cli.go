@@ -67,7 +67,7 @@ type command struct {
 
 // commands lists them in the order of a day's work.
 func commands() []command {
-	return []command{checkCommand(), snapshotCommand(), diffCommand(), acceptCommand(), listCommand(), showCommand(),
+	return []command{checkCommand(), snapshotCommand(), diffCommand(), acceptCommand(), listCommand(), showCommand(), reportCommand(),
 		probeCommand(), inventoryCommand(), recordCommand(), watchCommand(), contractCommand(), preflightCommand(), bisectCommand(),
 		gateCommand(), releaseCommand(), rollbackCommand(), tryCommand(), blessCommand(), decideCommand(), notifyCommand(), serveCommand(), doctorCommand(),
 		versionCommand(), measureCommand(), labCommand(), guestCommand(), assessCommand(), generatorCommand(), intentCommand()}

@@ -40,7 +40,7 @@ func (c *check) writeTextfile(snap *snapshot.Snapshot, rep *report.Report) error
 func replaceFile(name string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // ends in no .prom
 	if err != nil {
-		return fmt.Errorf("write textfile: %w", err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
@@ -49,7 +49,7 @@ func replaceFile(name string, data []byte) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("write textfile %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
 }

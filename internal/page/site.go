@@ -91,11 +91,11 @@ func Make(in Input) (*Site, error) {
 }
 
 // File is one page that stands alone: it needs no server and nothing beside it.
-func File(in Input) ([]byte, error) {
+func File(in Input, n Notice) ([]byte, error) {
 	m := newMaker(&in, true)
 	c := m.overview()
 	p, err := render("overview", c)
-	return p.With(Notice{}), err
+	return p.With(n), err
 }
 
 func newMaker(in *Input, single bool) *maker {
