@@ -25,13 +25,13 @@ const (
 // past the last page it is cut and says so.
 const (
 	perFindings  = 30
-	perPrograms  = 120
+	perPrograms  = 100
 	mostPages    = 20
 	allSensors   = 60
 	allBoots     = 64
 	mostNodes    = 400
-	moreWorkload = 30
-	moreFamilies = 40
+	moreWorkload = 18
+	moreFamilies = 18
 )
 
 // Site is all pages of one state of the folder. It is not changed.
