@@ -28,7 +28,7 @@ func px(f float64) string {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return "0"
 	}
-	return strconv.FormatFloat(math.Round(f*10)/10, 'f', -1, 64)
+	return strconv.FormatFloat(math.Round(f*10)/10+0, 'f', -1, 64) // +0 takes the sign off a zero
 }
 
 // point is a place in a picture.

@@ -163,8 +163,8 @@ func Regressed(dir string) error {
 	f.explain(boots[5])
 	f.judge(last, regressed)
 	good := boots[5]
-	f.sampled(good.id, good.release, good.at, 90, 30, func(id string, i int) float64 { return warm(id, i) })
-	f.sampled(last.id, last.release, last.at, 130, 110, func(id string, i int) float64 { return warm(id, i) + hotter[id] })
+	f.sampled(good.id, good.release, good.at, 90, 5, func(id string, i int) float64 { return warm(id, i) })
+	f.sampled(last.id, last.release, last.at, 100, 48, func(id string, i int) float64 { return warm(id, i) + hotter[id] })
 	bad := gate.Kernel{Release: releases[3], BuildID: identity("", releases[3]).Kernel.BuildID}
 	f.gate(gate.State{Step: gate.Idle, Held: "this boot is worse than the last good one", Boot: gate.Boot{ID: last.id, Kernel: gate.Kernel{Release: last.release}}, Bad: []gate.Kernel{bad}})
 	return f.done()
