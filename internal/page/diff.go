@@ -142,8 +142,12 @@ type diffView struct {
 	Pager            []navItem
 }
 
-// diffRow is one difference; Name is "" where it is of the subject above.
-type diffRow struct{ Name, ID, What, Old, New string }
+// diffRow is one difference. Span is how many rows are of the subject that is named in the
+// first of them, 0 in the others.
+type diffRow struct {
+	Name, ID, What, Old, New string
+	Span                     int
+}
 
 // Form is the page with the form alone.
 func (s *Site) Form() ([]byte, error) {
@@ -159,7 +163,19 @@ func (s *Site) Form() ([]byte, error) {
 
 // Diff is the page of two snapshots side by side; rep is one judged against the other.
 func (s *Site) Diff(q DiffQuery, from, to *snapshot.Snapshot, rep *report.Report) ([]byte, error) {
-	return s.diffPage(q, diffOf(q, from, to, rep, s.kinds))
+	v := diffOf(q, from, to, rep, s.kinds)
+	q.From, q.To = s.picked(q.From, from), s.picked(q.To, to)
+	return s.diffPage(q, v)
+}
+
+// picked is the option that stands for a snapshot: its boot, where it was asked for by another word.
+func (s *Site) picked(word string, of *snapshot.Snapshot) string {
+	for _, w := range []string{word, of.Identity.BootID} {
+		if slices.ContainsFunc(s.options, func(o option) bool { return o.Value == w }) {
+			return w
+		}
+	}
+	return word
 }
 
 func (s *Site) diffPage(q DiffQuery, v *diffView) ([]byte, error) {
@@ -243,6 +259,7 @@ var changeWords = map[snapshot.Change]string{
 
 func (v *diffView) rows(deltas []snapshot.Delta, old, to *snapshot.Snapshot, kinds snapshot.Kinds) {
 	var last snapshot.Key
+	head := 0
 	for _, d := range deltas {
 		row := diffRow{What: clean(report.FactName(d.Attr)), Old: valueText(kinds, d.Key.Kind, d.Attr, d.Old), New: valueText(kinds, d.Key.Kind, d.Attr, d.New)}
 		if d.Attr == "" {
@@ -255,8 +272,9 @@ func (v *diffView) rows(deltas []snapshot.Delta, old, to *snapshot.Snapshot, kin
 			if s := cmp.Or(to.Subject(d.Key), old.Subject(d.Key)); s != nil && clean(s.Name()) != row.Name {
 				row.Name, row.ID = clean(s.Name()), clean(d.Key.String())
 			}
-			last = d.Key
+			last, head = d.Key, len(v.Rows)
 		}
 		v.Rows = append(v.Rows, row)
+		v.Rows[head].Span++
 	}
 }

@@ -76,7 +76,7 @@ func TestDiffRows(t *testing.T) {
 	from, to := diskAt("one", "sda"), diskAt("two", "sdb")
 	rep := &report.Report{Verdict: snapshot.Good}
 	v := diffOf(DiffQuery{From: "one", To: "two"}, from, to, rep, snapshot.Kinds{})
-	want := []diffRow{{"Disk", "hw.disk/a", "name", "sda", "sdb"}, {"one", "hw.usb", "gone", "–", "–"}, {"two", "hw.usb", "new", "–", "–"}}
+	want := []diffRow{{"Disk", "hw.disk/a", "name", "sda", "sdb", 1}, {"one", "hw.usb", "gone", "–", "–", 1}, {"two", "hw.usb", "new", "–", "–", 1}}
 	if diff := cmp.Diff(want, v.Rows); diff != "" {
 		t.Error(diff)
 	}

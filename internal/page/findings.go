@@ -197,10 +197,10 @@ func attrsOf(k *snapshot.Kind, subjects ...*snapshot.Subject) []string {
 }
 
 func valueText(kinds snapshot.Kinds, kind, attr string, v snapshot.Value) string {
-	if v.IsZero() {
-		return "–"
+	if text := report.Flat(report.Value(kinds, kind, attr, v), 160); !v.IsZero() && text != "" {
+		return text
 	}
-	return report.Flat(report.Value(kinds, kind, attr, v), 160)
+	return "–"
 }
 
 // details are the texts that the subject bears as evidence and the finding does not quote.
