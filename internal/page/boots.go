@@ -86,7 +86,7 @@ func bootOf(in *Input, b, before *Boot, earlier []Boot) bootView {
 		v.Counts = numbers(r.Critical, r.Warning, r.Info)
 	}
 	if b.LastGood {
-		v.Accepted = pair{When: at(b.Accepted), Text: clean(b.By)}
+		v.Accepted = acceptedOf(b.Accepted, b.By)
 	}
 	if b.Err != nil {
 		v.Trouble, v.Level, v.Verdict = clean(b.Err.Error()), "warn", "unusable"

@@ -39,6 +39,7 @@ type treeView struct {
 	Counts  []markView // how many there are of each sign; Text is the number
 	Against string
 	Drift   bool // there is something to compare with
+	Whole   bool // not only what differs
 	Hidden  int
 }
 
@@ -48,7 +49,7 @@ func inventory(in *Input, base *snapshot.Snapshot, most int) *treeView {
 	if in.Snapshot == nil {
 		return nil
 	}
-	v := &treeView{}
+	v := &treeView{Whole: most > 0}
 	var drift *report.Drift
 	if base != nil {
 		drift = &report.Drift{Base: base, Deltas: compare.Diff(in.Base, in.Snapshot, in.Kinds)}
@@ -61,6 +62,9 @@ func inventory(in *Input, base *snapshot.Snapshot, most int) *treeView {
 	t := trimmer{plain: most, marked: 200}
 	for _, root := range report.Nodes(in.Snapshot, drift, in.Kinds) {
 		view := nodeOf(root, n, &v.Devices)
+		if root.Key.ID == "" && len(view.Children) == 0 {
+			continue // a heading of nothing
+		}
 		if t.trim(view, 0) {
 			v.Roots = append(v.Roots, view)
 		}
@@ -96,6 +100,9 @@ func nodeOf(r *report.Node, n map[string]int, devices *int) *nodeView {
 	}
 	v.Plain = len(r.Marks) == 0
 	for _, c := range r.Children {
+		if strings.HasPrefix(c.Key.Kind, "net.") && !device(c.Key.Kind) {
+			continue // addresses, routes and listeners hang on nothing
+		}
 		child := nodeOf(c, n, devices)
 		v.Children = append(v.Children, child)
 		v.Plain = v.Plain && child.Plain

@@ -13,7 +13,7 @@ import (
 type barView struct {
 	Name     string
 	Workload bool   // of this node's own objects, not a built-in one
-	Level    string // "", low or rejected
+	Level    string // "", low, rejected, or "before": rejected as at the last good boot
 	Share    float64
 	HasWas   bool
 	FillW    string // of the bar, in per cent
@@ -33,6 +33,7 @@ type barsView struct {
 	all        []barView
 	Workload   []barView
 	Builtin    []barView
+	Rest       []barView // shown where somebody opens them
 	Total      int
 	Unmeasured int
 	More       int
@@ -79,7 +80,7 @@ func bars(in *Input, base *snapshot.Snapshot) barsView {
 	}
 	v.Total = len(v.all)
 	slices.SortStableFunc(v.all, func(a, b barView) int {
-		return cmp.Or(-compareBool(a.Workload, b.Workload), -compareBool(a.Link != "", b.Link != ""), cmp.Compare(b.Share, a.Share))
+		return cmp.Or(-compareBool(a.Workload, b.Workload), -compareBool(a.Link != "", b.Link != ""), compareBool(a.Level == "before", b.Level == "before"), cmp.Compare(b.Share, a.Share))
 	})
 	return v
 }
@@ -133,13 +134,8 @@ func barOf(s *snapshot.Subject, p Program, old *Program, floor float64) barView 
 		b.Share = share(p.Insns, p.Limit)
 		b.Used = percent(p.Insns / p.Limit * 100)
 		b.Amount = fmt.Sprintf("%s of %s insns", count(p.Insns), count(p.Limit))
-		if p.Insns/p.Limit > 1-floor {
-			b.Level = "low"
-		}
 	}
-	if p.Verdict == "rejected" {
-		b.Level = "rejected"
-	}
+	b.Level = level(b.Workload, p, old, floor)
 	if old != nil && old.Insns >= 0 {
 		b.Before = count(old.Insns)
 		if old.Limit > 0 {
@@ -150,11 +146,26 @@ func barOf(s *snapshot.Subject, p Program, old *Program, floor float64) barView 
 		}
 	}
 	b.FillW, b.FloorX = px(b.Share), px((1-floor)*100)
-	if b.Level == "rejected" {
+	if b.Level == "rejected" || b.Level == "before" {
 		b.FillW = "100"
 	}
 	b.Said = b.said()
 	return b
+}
+
+// level says how alarming a program is. Built-in ones stand beyond limits on purpose, so
+// what was so at the last good boot, or where there is none yet, is no alarm.
+func level(workload bool, p Program, old *Program, floor float64) string {
+	low := func(p Program) bool { return p.Limit > 0 && p.Insns/p.Limit > 1-floor }
+	switch {
+	case p.Verdict == "rejected" && (old == nil && !workload || old != nil && old.Verdict == "rejected"):
+		return "before"
+	case p.Verdict == "rejected":
+		return "rejected"
+	case low(p) && (workload || old != nil && !low(*old)):
+		return "low"
+	}
+	return ""
 }
 
 func (b *barView) said() string {
@@ -162,7 +173,7 @@ func (b *barView) said() string {
 	if b.Used != "" {
 		text += ", " + b.Used + " of the limit"
 	}
-	if b.Level == "rejected" {
+	if b.Level == "rejected" || b.Level == "before" {
 		text += ", rejected by the verifier"
 	}
 	if b.Before != "" {
@@ -171,14 +182,17 @@ func (b *barView) said() string {
 	return text
 }
 
-// first are those of the first page: of this node's own and of the built-in ones so many.
-func (v barsView) first(workloads, builtin int) *barsView {
+// first are those of the first page: of this node's own and of the built-in ones so many,
+// and of the rest so many to be opened.
+func (v barsView) first(workloads, builtin, rest int) *barsView {
 	for _, b := range v.all {
 		switch {
 		case b.Workload && len(v.Workload) < workloads:
 			v.Workload = append(v.Workload, b)
 		case !b.Workload && len(v.Builtin) < builtin:
 			v.Builtin = append(v.Builtin, b)
+		case len(v.Rest) < rest:
+			v.Rest = append(v.Rest, b)
 		}
 	}
 	v.More = v.Total - len(v.Workload) - len(v.Builtin)

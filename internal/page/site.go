@@ -164,7 +164,7 @@ func (m *maker) overview() *content {
 		m.findings(c)
 	}
 	if m.bars.Total > 0 {
-		c.Bars = m.bars.first(m.most(firstWorkloads, 400), m.most(firstBuiltin, 400))
+		c.Bars = m.bars.first(m.most(firstWorkloads, 60), firstBuiltin, m.most(0, 1000))
 		m.link(c.Bars, true)
 	}
 	c.Series = seriesOf(in, m.most(seriesWorkloads, moreWorkload), m.most(seriesFamilies, moreFamilies))
@@ -190,7 +190,7 @@ func (m *maker) findings(c *content) {
 
 // link says where the findings on programs stand.
 func (m *maker) link(v *barsView, first bool) {
-	for _, list := range [][]barView{v.Workload, v.Builtin} {
+	for _, list := range [][]barView{v.Workload, v.Builtin, v.Rest} {
 		for i := range list {
 			b := &list[i]
 			page, known := m.where[b.Link]

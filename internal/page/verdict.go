@@ -1,8 +1,11 @@
 package page
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
+	"lastgood/internal/baseline"
 	"lastgood/internal/boot"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
@@ -24,6 +27,7 @@ type verdictView struct {
 	Gate     string
 	Held     bool
 	Counts   []countView
+	Measured string
 }
 
 // kernelView is one of the two boots that are compared.
@@ -83,8 +87,27 @@ func verdictOf(in *Input) *verdictView {
 	for _, n := range r.Notes[:min(len(r.Notes), 10)] {
 		v.Notes = append(v.Notes, pieces(n))
 	}
-	v.Counts = counts(r)
+	v.Counts, v.Measured = counts(r), measured(r)
 	return v
+}
+
+// measured says what the verdict rests on.
+func measured(r *report.Report) string {
+	programs, devices, rest := 0, 0, 0
+	for _, c := range r.Counts {
+		switch {
+		case c.Kind == kindProgram || c.Kind == kindProbe:
+			programs += c.Measured
+		case device(c.Kind):
+			devices += c.Measured
+		default:
+			rest += c.Measured
+		}
+	}
+	if programs+devices+rest == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s, %s and %s", plural(programs, "program", "programs"), plural(devices, "device or sensor", "devices and sensors"), plural(rest, "other fact", "other facts"))
 }
 
 // gateText is what the gate does; that nothing is under way goes without saying.
@@ -116,18 +139,22 @@ func running(r *report.Report) *kernelView {
 
 func lastGood(r *report.Report) *kernelView {
 	k := &kernelView{Release: orUnknown(r.Baseline.Kernel.Release)}
-	by := clean(r.AcceptedBy)
-	switch {
-	case r.Accepted.IsZero():
-	case by == "learned":
-		k.Facts = append(k.Facts, pair{Name: "learned", When: at(r.Accepted), Text: "on the first run"})
-	case by != "":
-		k.Facts = append(k.Facts, pair{Name: "accepted", When: at(r.Accepted), Text: "by " + by})
-	default:
-		k.Facts = append(k.Facts, pair{Name: "accepted", When: at(r.Accepted)})
+	if !r.Accepted.IsZero() {
+		k.Facts = append(k.Facts, acceptedOf(r.Accepted, r.AcceptedBy))
 	}
 	k.Facts = append(k.Facts, ids(r.Baseline)...)
 	return k
+}
+
+// acceptedOf says when a boot became the last good one, and by whom.
+func acceptedOf(when time.Time, by string) pair {
+	switch by = clean(by); by {
+	case baseline.ByLearned:
+		return pair{Name: "learned", When: at(when), Text: "on the first run"}
+	case "":
+		return pair{Name: "accepted", When: at(when)}
+	}
+	return pair{Name: "accepted", When: at(when), Text: "by " + by}
 }
 
 // ids are what names a boot and a kernel build beyond doubt.
