@@ -2,11 +2,13 @@ package page
 
 import (
 	"bytes"
+	"compress/flate"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"fmt"
 	"html/template"
+	"io"
 	"net/url"
 	"strings"
 
@@ -176,8 +178,21 @@ func gapsOf(r *report.Report) *gapsView {
 }
 
 // Page is one page as bytes. Between its two halves stands what is only known when it is
-// asked for; see Notice.
+// asked for; see Notice. The second half is kept packed: all pages of a large host have
+// two megabytes, and a tenth of that so.
 type Page struct{ top, rest []byte }
+
+func pack(b []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := flate.NewWriter(&out, flate.BestSpeed)
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return bytes.Clone(out.Bytes()), err
+}
 
 // Notice is what is said above a page: what is wrong with what it shows.
 type Notice struct {
@@ -189,7 +204,7 @@ type Notice struct {
 // With is the page with a notice, as it is sent.
 func (p Page) With(n Notice) []byte {
 	var b bytes.Buffer
-	b.Grow(len(p.top) + len(p.rest) + 200)
+	b.Grow(len(p.top) + 8*len(p.rest) + 200)
 	b.Write(p.top)
 	if n.Stale || n.OtherBoot || len(n.Faults) > 0 {
 		for i := range n.Faults {
@@ -197,7 +212,7 @@ func (p Page) With(n Notice) []byte {
 		}
 		_ = templates.ExecuteTemplate(&b, "notice", n) // to memory, of texts alone
 	}
-	b.Write(p.rest)
+	_, _ = io.Copy(&b, flate.NewReader(bytes.NewReader(p.rest))) // from memory, as it was packed there
 	return b.Bytes()
 }
 
@@ -212,5 +227,9 @@ func render(name string, c *content) (Page, error) {
 			return Page{}, fmt.Errorf("make page %s: %w", name, err)
 		}
 	}
-	return Page{bytes.Clone(top.Bytes()), bytes.Clone(rest.Bytes())}, nil
+	packed, err := pack(rest.Bytes())
+	if err != nil {
+		return Page{}, fmt.Errorf("make page %s: %w", name, err)
+	}
+	return Page{bytes.Clone(top.Bytes()), packed}, nil
 }

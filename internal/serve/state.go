@@ -28,14 +28,13 @@ type state struct {
 	faults []string  // what of the folder could not be read, a sentence each
 	broken bool      // one of these is the result itself
 
-	bootID  string    // of the boot that was checked
-	taken   time.Time // when that was begun; zero where there is no result
-	text    exposition
-	open    exposition
-	report  []byte // JSON; nil where there is none
-	list    []byte // JSON
-	summary *report.Report
-	site    *page.Site // nil where none could be made
+	bootID string    // of the boot that was checked
+	taken  time.Time // when that was begun; zero where there is no result
+	text   exposition
+	open   exposition
+	report []byte     // JSON; nil where there is none
+	list   []byte     // JSON
+	site   *page.Site // nil where none could be made
 }
 
 // maxFaults bounds what is said of a folder.
@@ -104,7 +103,7 @@ func (s *Server) load() *state {
 	st := &state{read: s.o.Now()}
 	in, entries := s.input(st)
 	if in.Report != nil {
-		st.bootID, st.taken, st.summary = bootOf(in.Report), in.Report.Taken, in.Report
+		st.bootID, st.taken = bootOf(in.Report), in.Report.Taken
 		var b bytes.Buffer
 		if err := report.JSON(&b, in.Report, report.Options{}); err != nil {
 			st.fault("the report: %v", err)
