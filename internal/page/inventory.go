@@ -43,24 +43,35 @@ type treeView struct {
 	Hidden  int
 }
 
-// inventory is the hardware as a tree with what differs marked. Of what does not differ only
-// most lines are shown; where most is 0, none that nothing beneath differs.
-func inventory(in *Input, base *snapshot.Snapshot, most int) *treeView {
+// hardware is the tree as the console draws it, with what differs from base, which has the
+// IDs of the present snapshot.
+func hardware(in *Input, base *snapshot.Snapshot) []*report.Node {
 	if in.Snapshot == nil {
 		return nil
 	}
-	v := &treeView{Whole: most > 0}
 	var drift *report.Drift
 	if base != nil {
 		drift = &report.Drift{Base: base, Deltas: compare.Diff(in.Base, in.Snapshot, in.Kinds)}
 		if in.Report != nil {
 			drift.Findings = in.Report.Findings
 		}
+	}
+	return report.Nodes(in.Snapshot, drift, in.Kinds)
+}
+
+// inventory is the hardware as a tree with what differs marked. Of what does not differ only
+// most lines are shown; where most is 0, none that nothing beneath differs.
+func inventory(in *Input, roots []*report.Node, most int) *treeView {
+	if in.Snapshot == nil {
+		return nil
+	}
+	v := &treeView{Whole: most > 0}
+	if in.Base != nil {
 		v.Drift, v.Against = true, clean(in.Base.Identity.Kernel.Release)
 	}
 	n := map[string]int{}
 	t := trimmer{plain: most, marked: 200}
-	for _, root := range report.Nodes(in.Snapshot, drift, in.Kinds) {
+	for _, root := range roots {
 		view := nodeOf(root, n, &v.Devices)
 		if root.Key.ID == "" && len(view.Children) == 0 {
 			continue // a heading of nothing

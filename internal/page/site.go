@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
 
@@ -65,6 +66,7 @@ type maker struct {
 	in      *Input
 	site    *Site
 	base    *snapshot.Snapshot
+	nodes   []*report.Node
 	bars    barsView
 	where   map[string]string // a finding's anchor → its page
 	single  bool
@@ -79,7 +81,7 @@ func Make(in Input) (*Site, error) {
 	m.findingPages()
 	m.programPages()
 	c := m.content("/inventory", "Inventory")
-	c.Tree = inventory(&in, m.base, mostNodes)
+	c.Tree = inventory(&in, m.nodes, mostNodes)
 	m.add("/inventory", "inventorypage", c)
 	c = m.content("/temperatures", "Temperatures")
 	c.Heat = heatOfHost(&in, allSensors)
@@ -100,7 +102,7 @@ func File(in Input, n Notice) ([]byte, error) {
 
 func newMaker(in *Input, single bool) *maker {
 	m := &maker{in: in, base: aligned(in), where: map[string]string{}, single: single}
-	m.bars = bars(in, m.base)
+	m.bars, m.nodes = bars(in, m.base), hardware(in, m.base)
 	if in.Report != nil {
 		weighty, _ := divide(in.Report.Findings)
 		for i, f := range weighty {
@@ -168,7 +170,7 @@ func (m *maker) overview() *content {
 		m.link(c.Bars, true)
 	}
 	c.Series = seriesOf(in, m.most(seriesWorkloads, moreWorkload), m.most(seriesFamilies, moreFamilies))
-	c.Tree = inventory(in, m.base, m.most(0, mostNodes))
+	c.Tree = inventory(in, m.nodes, m.most(0, mostNodes))
 	c.Heat = heatOfHost(in, m.most(firstSensors, allSensors))
 	c.Boots = m.boots(m.most(firstBoots, allBoots))
 	return c
