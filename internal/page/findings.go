@@ -92,7 +92,7 @@ func aligned(in *Input) *snapshot.Snapshot {
 
 func (e *evidence) finding(f *snapshot.Finding) findingView {
 	v := findingView{ID: findingAnchor(f), Severity: severity(f.Severity), Code: clean(f.Code), Class: clean(string(f.Class)),
-		Text: report.Flat(report.Said(f), longText), Subject: clean(f.Subject.Kind + "/" + f.Subject.ID), Attr: clean(f.Attr), Hint: pieces(f.Hint)}
+		Text: report.Flat(report.Said(f), longText), Subject: clean(f.Subject.Kind + "/" + f.Subject.ID), Attr: clean(f.Attr), Hint: hintOf(f)}
 	v.Old, v.New, v.Ratio = report.Values(f)
 	v.Why = e.why(f)
 	return v

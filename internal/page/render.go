@@ -130,6 +130,9 @@ type content struct {
 	FindingsMore int
 	FindingsURL  string
 	Remarks      []remarks
+	Meaning      []mechanismView
+	AlsoDearer   string
+	Candidates   []candidateView
 	Since        *sinceView
 	Bars         *barsView
 	Series       *kernelsView

@@ -162,6 +162,8 @@ func (m *maker) overview() *content {
 	c := m.content("/", "")
 	in := m.in
 	c.Verdict, c.Since, c.Gaps = verdictOf(in), sinceOf(in.Report), gapsOf(in.Report)
+	c.Meaning, c.AlsoDearer = mechanismsOf(in.Report)
+	c.Candidates = candidatesOf(in.Report)
 	if in.Report != nil {
 		m.findings(c)
 	}

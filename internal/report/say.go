@@ -62,6 +62,9 @@ func (t *Transaction) Told() string { return t.told() }
 // PackagesTold lists a transaction's packages with their versions.
 func (t *Transaction) PackagesTold() string { return t.packages(false) }
 
+// Extent says how many of a family's programs are worse, and by how much.
+func (m *Mechanism) Extent() string { return m.extent() }
+
 // Told says how the boot before this one ended.
 func (r *Reboot) Told() string { return r.told() }
 

@@ -204,6 +204,10 @@ func regressed(r *report.Report) {
 			f.Evidence = "86 % of the growth is in ipv4_policy, policy.h:214 (18,220 → 440,118 insns).\n" + f.Evidence
 		}
 	}
+	r.Mechanisms = []report.Mechanism{{Family: "bounded_loop", Title: "loops are walked once per turn again", Programs: 4, Worse: []string{"256", "1024", "2048"}, Factor: 2.35, Alarming: true,
+		Means: "The verifier no longer sees that one turn of a bounded loop is like the one before. Programs that walk packets, paths or lists take as many times more."},
+		{Family: "argument_filter", Title: "filters of arguments", Programs: 3, Worse: []string{"128"}, Factor: 1.2}}
+	r.Candidates = []report.Candidate{{Kernel: "6.12.57+deb12-amd64", Verdict: snapshot.Good, Summary: "no program of this node is worse on it", Taken: Now.Add(-20 * time.Hour)}}
 	r.Incomplete = append(r.Incomplete, snapshot.Gap{Kind: "tool.source", ID: "smart", Reason: "/dev/sda does not answer to SMART: the controller passes no commands on"})
 }
 

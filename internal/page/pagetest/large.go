@@ -137,6 +137,8 @@ func hostileReport(r *report.Report) {
 	r.Summary, r.AcceptedBy, r.Next, r.Notes = Markup, Markup, []string{Markup}, []string{Markup}
 	r.Attribution, r.Changes = []snapshot.Class{snapshot.Class(Markup)}, []report.Change{{Fact: Markup, Class: snapshot.Class(Markup), Old: Markup, New: Markup}}
 	r.Incomplete = append(r.Incomplete, snapshot.Gap{Kind: Markup, ID: Markup, Label: Markup, Reason: Markup, Counts: true})
+	r.Mechanisms = []report.Mechanism{{Family: Markup, Title: Markup, Means: Markup, Worse: []string{Markup}, Refused: []string{Markup}, Alarming: true}, {Family: Markup, Worse: []string{Markup}}}
+	r.Candidates = []report.Candidate{{Kernel: Markup, Verdict: snapshot.Verdict(Markup), Summary: Markup, Taken: Now}}
 	r.Boot = &report.Boot{Class: Markup, Intended: Markup, Running: Markup, Why: Markup}
 	r.Since = &report.Since{Facts: []report.SinceFact{{What: Markup, Old: Markup, New: Markup}}, Notes: []string{Markup},
 		Transactions: []report.Transaction{{Manager: Markup, ID: Markup, Time: Markup, Command: Markup, User: Markup, Packages: []report.PackageChange{{Name: Markup, Action: "upgrade", Old: Markup, New: Markup}}}},
