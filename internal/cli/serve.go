@@ -31,7 +31,8 @@ last good read and says so. Sockets that systemd passes are taken before --web.l
   /api/v1/report            the last check
   /api/v1/snapshots         the history; /api/v1/snapshots/ID is one snapshot
   /api/v1/diff?from=&to=    one snapshot judged against another one
-  /                         a page`,
+  /                         the page: verdict, findings, pictures; it names the others
+  /diff                     two boots side by side, for a person`,
 		example: "lastgood serve --web.listen-address 127.0.0.1:9878",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			address := f.String("web.listen-address", serve.DefaultAddress, "`ADDRESS` to listen at, where systemd passes no socket")

@@ -67,7 +67,7 @@ func allSeries(kernels []kernelRun) []series {
 	var out []series
 	for name, keys := range groups {
 		kind, name, _ := strings.Cut(name, "\x00")
-		s := series{Name: clean(name), Workload: kind == kindProgram, Programs: len(keys)}
+		s := series{Name: clean(name), Workload: kind != kindProbe, Programs: len(keys)}
 		for _, kr := range kernels {
 			v, refused := sum(kr.past, newest, keys)
 			s.values, s.rejected = append(s.values, v), append(s.rejected, refused)

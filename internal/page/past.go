@@ -10,6 +10,7 @@ import (
 // Kinds that pages know by name; all others are shown by their declarations.
 const (
 	kindProgram = "bpf.program" // of this node's own objects
+	kindLoaded  = "bpf.loaded"  // that somebody loaded: as it runs
 	kindProbe   = "bpf.probe"
 	kindSensor  = "hw.sensor"
 )
@@ -23,7 +24,7 @@ func reduce(s *snapshot.Snapshot) *Past {
 	for i := range s.Subjects {
 		sub := &s.Subjects[i]
 		switch sub.Kind {
-		case kindProgram, kindProbe:
+		case kindProgram, kindLoaded, kindProbe:
 			if prog, ok := programOf(sub); ok && len(p.Programs) < mostPast {
 				p.Programs[sub.Key()] = prog
 			}
@@ -66,9 +67,10 @@ func component(s *snapshot.Subject) string {
 	return s.Text("sha256")
 }
 
-// programOf is what the verifier said of a measured program.
+// programOf is what the verifier said of a measured program. Of one that runs the kernel
+// may not say how much it walked (before 5.16): there is nothing to draw then.
 func programOf(s *snapshot.Subject) (Program, bool) {
-	if s.Outcome != snapshot.Measured {
+	if _, counted := s.Attrs["insns_processed"]; s.Outcome != snapshot.Measured || s.Kind == kindLoaded && !counted {
 		return Program{}, false
 	}
 	p := Program{Verdict: s.Text("verdict"), Digest: s.Text("program"), Insns: -1}

@@ -12,7 +12,8 @@ import (
 // barView is one program against its limit.
 type barView struct {
 	Name     string
-	Workload bool   // of this node's own objects, not a built-in one
+	Workload bool   // of this node, not a built-in one
+	Loaded   bool   // as it runs, not as its object was measured
 	Level    string // "", low, rejected, or "before": rejected as at the last good boot
 	Share    float64
 	HasWas   bool
@@ -66,12 +67,14 @@ func bars(in *Input, base *snapshot.Snapshot) barsView {
 	links := findingLinks(in.Report)
 	for i := range in.Snapshot.Subjects {
 		s := &in.Snapshot.Subjects[i]
-		if s.Kind != kindProgram && s.Kind != kindProbe {
+		if s.Kind != kindProgram && s.Kind != kindLoaded && s.Kind != kindProbe {
 			continue
 		}
 		p, ok := programOf(s)
 		if !ok {
-			v.Unmeasured++
+			if s.Kind != kindLoaded {
+				v.Unmeasured++
+			}
 			continue
 		}
 		b := barOf(s, p, oldProgram(base, s), floor)
@@ -126,7 +129,7 @@ func oldProgram(base *snapshot.Snapshot, s *snapshot.Subject) *Program {
 }
 
 func barOf(s *snapshot.Subject, p Program, old *Program, floor float64) barView {
-	b := barView{Name: clean(s.Name()), Workload: s.Kind == kindProgram, Verdict: clean(p.Verdict), Amount: "insns not counted"}
+	b := barView{Name: clean(s.Name()), Workload: s.Kind != kindProbe, Loaded: s.Kind == kindLoaded, Verdict: clean(p.Verdict), Amount: "insns not counted"}
 	if p.Insns >= 0 {
 		b.Amount = count(p.Insns) + " insns"
 	}

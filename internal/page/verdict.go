@@ -96,7 +96,7 @@ func measured(r *report.Report) string {
 	programs, devices, rest := 0, 0, 0
 	for _, c := range r.Counts {
 		switch {
-		case c.Kind == kindProgram || c.Kind == kindProbe:
+		case c.Kind == kindProgram || c.Kind == kindLoaded || c.Kind == kindProbe:
 			programs += c.Measured
 		case device(c.Kind):
 			devices += c.Measured

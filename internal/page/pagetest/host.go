@@ -68,6 +68,10 @@ func programs(kernel int) []snapshot.Subject {
 		attrs["total_states"], attrs["peak_states"], attrs["verification_seconds"] = n/21, n/110, float64(n)/2.4e6
 		out = append(out, subject("bpf.program", w.object+"/"+w.name, w.name, "", attrs))
 	}
+	for i, name := range []string{"sched_cls cil_from_netdev", "kprobe generic_kprobe_event"} { // as they run
+		n := []int{96_004, 498_220}[i] * (10 + kernel*(1+i)) / 10
+		out = append(out, subject("bpf.loaded", name, name, "", map[string]any{"type": "sched_cls", "programs": 12, "insns_processed": n, "insns_limit": 1_000_000, "targets": []string{"eno1 ingress"}}))
+	}
 	for _, f := range families {
 		for _, size := range f.cases {
 			n := int(float64(size*31+200) * f.factor[kernel] * float64(1+size/1024))
@@ -137,7 +141,7 @@ func history() []*kept {
 			k.id = Current
 		}
 		k.snap = &snapshot.Snapshot{Tool: "lastgood 1.0", Taken: r.at, Phase: "boot", Identity: identity(k.id, k.release)}
-		k.snap.Subjects = append(k.snap.Subjects, covered("bpf.program", "bpf.probe", "hw.disk", "hw.pci", "hw.usb", "hw.sensor", "hw.machine", "hw.cpu", "hw.memory", "hw.raid", "hw.xhci", "net.interface", "boot.outcome", "boot.history", "boot.component", "kernel.message", "host.name"))
+		k.snap.Subjects = append(k.snap.Subjects, covered("bpf.program", "bpf.loaded", "bpf.probe", "hw.disk", "hw.pci", "hw.usb", "hw.sensor", "hw.machine", "hw.cpu", "hw.memory", "hw.raid", "hw.xhci", "net.interface", "boot.outcome", "boot.history", "boot.component", "kernel.message", "host.name"))
 		k.snap.Subjects = append(k.snap.Subjects, programs(r.kernel)...)
 		k.snap.Subjects = append(k.snap.Subjects, devices(i == len(rows)-1)...)
 		k.snap.Subjects = append(k.snap.Subjects, temperatures(i)...)
