@@ -190,9 +190,9 @@ const (
 	mostLanes         = 8
 )
 
-// stepOf is how far boots stand apart: as far as fills a wide screen, and not closer than
-// their marks can be told apart.
-func stepOf(boots int) float64 { return min(max(840/float64(max(boots, 1)), 40), 84) }
+// stepOf is how far boots stand apart: not closer than their marks can be told apart, and
+// not so far that a phone shows two of them only.
+func stepOf(boots int) float64 { return min(max(520/float64(max(boots, 1)), 34), 54) }
 
 // place lays the boots out: to the right in order of time, upward by kernel, so that a
 // kernel that is taken back is a step down.

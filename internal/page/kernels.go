@@ -164,10 +164,12 @@ func seriesChart(s *series, kernels []kernelRun) chart {
 		}
 	}
 	nearLimit := s.limit > 0 && top > s.limit*0.3
-	top = ceiling(top * 1.02)
-	y := scale{0, top, plotB, plotT}
+	y := scale{0, ceiling(top * 1.02), plotB, plotT}
 	if nearLimit {
-		top, y.to = s.limit, max(top, s.limit)*1.15 // with room for the limit's name
+		y.to = max(top, s.limit) * 1.15 // with room for the limit's name
+	}
+	if top = y.to; nearLimit {
+		top = s.limit
 	}
 	c.Ticks = []tick{{Y: px(y.at(0)), Text: "0"}, {Y: px(y.at(top / 2)), Text: short(top / 2)}, {Y: px(y.at(top)), Text: short(top)}}
 	if nearLimit {

@@ -94,7 +94,7 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("short(%v) = %q, want %q", v, got, want)
 		}
 	}
-	for v, want := range map[float64]string{0: "0 %", 0.01: "< 0.1 %", 4.4: "4.4 %", 61.2: "61 %", 100: "100 %"} {
+	for v, want := range map[float64]string{0: "0 %", 0.01: "< 0.1 %", 4.4: "4.4 %", 61.2: "61 %", 99.64: "99.6 %", 99.99: "99.9 %", 100: "100 %", 130: "130 %"} {
 		if got := percent(v); got != want {
 			t.Errorf("percent(%v) = %q, want %q", v, got, want)
 		}

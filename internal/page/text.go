@@ -103,10 +103,14 @@ func count(v float64) string {
 	return snapshot.Count.Format(snapshot.Float(v))
 }
 
-// percent is a share in per cent; one decimal where that is less than ten.
+// percent is a share in per cent; one decimal where that is less than ten, or so near to all
+// of it that it would be taken for it.
 func percent(p float64) string {
-	if p > 0 && p < 0.1 {
+	switch {
+	case p > 0 && p < 0.1:
 		return "< 0.1 %"
+	case p > 99 && p < 100:
+		return fmt.Sprintf("%.1f %%", min(p, 99.9))
 	}
 	if p < 10 && p != float64(int(p)) {
 		return fmt.Sprintf("%.1f %%", p)
