@@ -226,7 +226,8 @@ func (e *evidence) details(s *snapshot.Subject, quoted string) []detail {
 }
 
 // divide takes findings apart: those that weigh, worst first, and the remarks. Of equal
-// ones the node's own things lead, for the built-in programs only foretell what becomes of them.
+// ones the node's own things lead, for the built-in programs only foretell what becomes of
+// them, and of these what does not work any more leads what may not work next.
 func divide(findings []snapshot.Finding) (weighty, info []*snapshot.Finding) {
 	for _, f := range report.WorstFirst(findings) {
 		if f.Severity == snapshot.Critical || f.Severity == snapshot.Warning {
@@ -236,7 +237,7 @@ func divide(findings []snapshot.Finding) (weighty, info []*snapshot.Finding) {
 		}
 	}
 	slices.SortStableFunc(weighty, func(a, b *snapshot.Finding) int {
-		return cmp.Or(cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), compareBool(a.Subject.Kind == kindProbe, b.Subject.Kind == kindProbe))
+		return cmp.Or(cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), compareBool(a.Subject.Kind == kindProbe, b.Subject.Kind == kindProbe), -compareBool(a.Attr == "verdict", b.Attr == "verdict"))
 	})
 	return weighty, info
 }

@@ -69,7 +69,7 @@ func programs(kernel int) []snapshot.Subject {
 		out = append(out, subject("bpf.program", w.object+"/"+w.name, w.name, "", attrs))
 	}
 	for i, name := range []string{"sched_cls cil_from_netdev", "kprobe generic_kprobe_event"} { // as they run
-		n := []int{96_004, 498_220}[i] * (10 + kernel*(1+i)) / 10
+		n := []int{96_004, 560_220}[i] * (10 + kernel) / 10
 		out = append(out, subject("bpf.loaded", name, name, "", map[string]any{"type": "sched_cls", "programs": 12, "insns_processed": n, "insns_limit": 1_000_000, "targets": []string{"eno1 ingress"}}))
 	}
 	for _, f := range families {
