@@ -102,13 +102,6 @@ func (p *Page) Click(ctx context.Context, selector string) error {
 	return nil
 }
 
-// Screenshot is the page as PNG: what is in view, or all of it.
-func (p *Page) Screenshot(ctx context.Context, whole bool) ([]byte, error) {
-	var answer struct{ Data []byte } // base64, as encoding/json reads it
-	err := p.call(ctx, "Page.captureScreenshot", arguments{"format": "png", "captureBeyondViewport": whole}, &answer)
-	return answer.Data, err
-}
-
 // PDF is the page as it would be printed.
 func (p *Page) PDF(ctx context.Context) ([]byte, error) {
 	var answer struct{ Data []byte }

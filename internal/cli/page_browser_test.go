@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"lastgood/internal/browser"
+)
+
+// served runs the command over a state folder, and gives the address of its page.
+func served(t *testing.T, dir string) string {
+	t.Helper()
+	cmd := lastgoodProcess(t, "serve", "--state-dir", dir, "--web.listen-address", "127.0.0.1:0")
+	errs, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("serve ended with %v", err)
+		}
+	})
+	said := bufio.NewReader(errs)
+	line, err := said.ReadString('\n')
+	_, address, found := strings.Cut(strings.TrimSpace(line), " at ")
+	if err != nil || !found {
+		t.Fatalf("serve said %q: %v", line, err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, said) }() // ends with the process
+	return "http://" + address + "/"
+}
+
+// maxPage is the mark: bytes of a page as it is sent unpacked.
+const maxPage = 150_000
+
+// fetched is an answer of the server, which must be a good one.
+func fetched(t *testing.T, address string) (body []byte, contentType string) {
+	t.Helper()
+	w, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Body.Close()
+	b, err := io.ReadAll(w.Body)
+	if err != nil || w.StatusCode != http.StatusOK {
+		t.Errorf("%s: status %d, %v", address, w.StatusCode, err)
+	}
+	return b, w.Header.Get("Content-Type")
+}
+
+// crawled follows all links from a page, and gives the addresses of those that are pages.
+func crawled(ctx context.Context, t *testing.T, p *browser.Page, base string) (pages []string) {
+	t.Helper()
+	todo, known := []string{base}, map[string]bool{base: true}
+	for len(todo) > 0 {
+		address := todo[0]
+		todo = todo[1:]
+		body, kind := fetched(t, address)
+		if !strings.HasPrefix(kind, "text/html") {
+			continue
+		}
+		if len(body) > maxPage {
+			t.Errorf("%s has %d bytes, more than %d", address, len(body), maxPage)
+		}
+		pages = append(pages, address)
+		if len(pages) > 100 {
+			t.Fatalf("there are more than 100 pages: %q", pages)
+		}
+		for _, link := range lookAt(ctx, t, p, looks["desktop light"], address).Links {
+			if !strings.HasPrefix(link, base) {
+				t.Errorf("%s leads to %s", address, link)
+				continue
+			}
+			if link, _, _ = strings.Cut(link, "#"); !known[link] {
+				known[link], todo = true, append(todo, link)
+			}
+		}
+	}
+	return pages
+}
+
+// kindsOf is one page of each kind: those that differ only in which boot or what they are
+// asked for are drawn alike.
+func kindsOf(t *testing.T, pages []string) []string {
+	t.Helper()
+	var out []string
+	known := map[string]bool{}
+	for _, address := range pages {
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Split(strings.Trim(u.Path, "/"), "/")
+		if kind := words[0]; !known[kind] {
+			known[kind], out = true, append(out, address)
+		}
+	}
+	return out
+}
+
+// The pages of a host that came back worse and whose devices bear hostile names are what
+// they must be to everybody, at every size and in both schemes.
+func TestPageInABrowser(t *testing.T) {
+	ctx, b := browser.ForTest(t)
+	axe := browser.AxeForTest(ctx, t)
+	base := served(t, pageState(t, true))
+	p, err := b.NewPage(ctx, looks["desktop light"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := crawled(ctx, t, p, base)
+	t.Logf("%d pages: %q", len(pages), pages)
+	for _, address := range kindsOf(t, pages) {
+		for name, l := range looks {
+			t.Run(name+" "+strings.TrimPrefix(address, base), func(t *testing.T) {
+				s := lookAt(ctx, t, p, l, address)
+				if address == base && s.Hostile == 0 {
+					t.Error("the hostile name is not there as text")
+				}
+				wantAccessible(ctx, t, p, axe, address)
+				larger(ctx, t, p, l, address)
+			})
+		}
+		t.Run("keys "+strings.TrimPrefix(address, base), func(t *testing.T) {
+			lookAt(ctx, t, p, looks["desktop light"], address)
+			tabThrough(ctx, t, p, address)
+		})
+	}
+	t.Run("scripts on", func(t *testing.T) { scriptsOn(ctx, t, b, base) })
+	t.Run("print", func(t *testing.T) { onPaper(ctx, t, p, base) })
+}
+
+// scriptsOn shows that nothing runs or is asked for where a browser would let it, and that
+// all is quiet after the page was loaded.
+func scriptsOn(ctx context.Context, t *testing.T, b *browser.Browser, base string) {
+	p, err := b.NewPage(ctx, browser.Look{Width: 1280, Height: 800, Scripts: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Open(ctx, base); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wantQuiet(ctx, t, p, base)
+}
+
+func onPaper(ctx context.Context, t *testing.T, p *browser.Page, base string) {
+	lookAt(ctx, t, p, browser.Look{Width: 1280, Height: 800, Dark: true}, base)
+	doc, err := p.PDF(ctx)
+	if err != nil || !bytes.HasPrefix(doc, []byte("%PDF-")) || !bytes.Contains(doc, []byte("%%EOF")) || len(doc) > 4<<20 {
+		t.Errorf("printed: %d bytes, %v", len(doc), err)
+	}
+}
+
+var screenshots = flag.String("screenshots", "", "folder to write screenshots of the page to, as docs/images")
+
+// maxShot bounds a screenshot that is kept in the repository.
+const maxShot = 200_000
+
+// TestScreenshots looks at the page as a reader of the documentation will; with
+// -screenshots it writes what it saw.
+func TestScreenshots(t *testing.T) {
+	ctx, b := browser.ForTest(t)
+	base := served(t, pageState(t, false))
+	for name, path := range map[string]string{"page": "", "page-dark": "", "page-phone": ""} {
+		l := looks["desktop light"]
+		switch {
+		case strings.HasSuffix(name, "dark"):
+			l = looks["desktop dark"]
+		case strings.HasSuffix(name, "phone"):
+			l = looks["phone light"]
+		}
+		p, err := b.NewPage(ctx, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lookAt(ctx, t, p, l, base+path)
+		shot, err := p.Screenshot(ctx, false)
+		if err != nil || len(shot) == 0 || len(shot) > maxShot {
+			t.Errorf("%s: %d bytes, at most %d: %v", name, len(shot), maxShot, err)
+		}
+		if *screenshots == "" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), shot, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
