@@ -108,6 +108,13 @@ func TestLooks(t *testing.T) {
 		if err != nil || c.Width != l.Width || c.Height != l.Height {
 			t.Errorf("the screenshot is %dx%d: %v", c.Width, c.Height, err)
 		}
+		small, err := Small(shot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := png.DecodeConfig(bytes.NewReader(small)); err != nil || c.Width != l.Width || len(small) > len(shot) {
+			t.Errorf("the small one is %d wide and has %d bytes of %d: %v", c.Width, len(small), len(shot), err)
+		}
 		if doc, err := p.PDF(ctx); err != nil || !bytes.HasPrefix(doc, []byte("%PDF-")) {
 			t.Errorf("printed: %v", err)
 		}

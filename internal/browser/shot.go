@@ -11,14 +11,16 @@ import (
 	"slices"
 )
 
-// Screenshot is the page as PNG: what is in view, or all of it. It is of 256 colours at
-// most, so that it can be kept in a repository.
+// Screenshot is the page as PNG: what is in view, or all of it.
 func (p *Page) Screenshot(ctx context.Context, whole bool) ([]byte, error) {
 	var answer struct{ Data []byte } // base64, as encoding/json reads it
-	if err := p.call(ctx, "Page.captureScreenshot", arguments{"format": "png", "captureBeyondViewport": whole}, &answer); err != nil {
-		return nil, err
-	}
-	full, err := png.Decode(bytes.NewReader(answer.Data))
+	err := p.call(ctx, "Page.captureScreenshot", arguments{"format": "png", "captureBeyondViewport": whole}, &answer)
+	return answer.Data, err
+}
+
+// Small is a PNG of 256 colours at most, so that it can be kept in a repository.
+func Small(shot []byte) ([]byte, error) {
+	full, err := png.Decode(bytes.NewReader(shot))
 	if err != nil {
 		return nil, fmt.Errorf("read screenshot: %w", err)
 	}
