@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -239,4 +240,19 @@ func TestFetchAxeChecks(t *testing.T) {
 			t.Errorf("%q was unpacked", b)
 		}
 	}
+}
+
+// FuzzRead has the browser say anything: reading ends, and who waits is told.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte("{\"id\":1,\"result\":{}}\x00"))
+	f.Add([]byte("{\"method\":\"a\",\"sessionId\":\"s\",\"params\":{\"entry\":3}}\x00{}\x00\x00"))
+	f.Add([]byte("{\"id\":1,\"error\":{\"code\":-1,\"message\":\"no\"}}\x00"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		p := &Page{news: make(chan struct{}), events: map[string]bool{}}
+		c := &conn{in: io.NopCloser(bytes.NewReader(said)), waiting: map[int]chan message{1: make(chan message, 1)}, sinks: map[string]func(message){"s": p.event}, over: make(chan struct{})}
+		c.read()
+		if <-c.over; c.err == nil {
+			t.Error("it ended and nobody knows why")
+		}
+	})
 }

@@ -6,8 +6,6 @@ import (
 	"context"
 	"flag"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,74 +44,6 @@ func served(t *testing.T, dir string) string {
 	return "http://" + address + "/"
 }
 
-// maxPage is the mark: bytes of a page as it is sent unpacked.
-const maxPage = 150_000
-
-// fetched is an answer of the server, which must be a good one.
-func fetched(t *testing.T, address string) (body []byte, contentType string) {
-	t.Helper()
-	w, err := http.Get(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Body.Close()
-	b, err := io.ReadAll(w.Body)
-	if err != nil || w.StatusCode != http.StatusOK {
-		t.Errorf("%s: status %d, %v", address, w.StatusCode, err)
-	}
-	return b, w.Header.Get("Content-Type")
-}
-
-// crawled follows all links from a page, and gives the addresses of those that are pages.
-func crawled(ctx context.Context, t *testing.T, p *browser.Page, base string) (pages []string) {
-	t.Helper()
-	todo, known := []string{base}, map[string]bool{base: true}
-	for len(todo) > 0 {
-		address := todo[0]
-		todo = todo[1:]
-		body, kind := fetched(t, address)
-		if !strings.HasPrefix(kind, "text/html") {
-			continue
-		}
-		if len(body) > maxPage {
-			t.Errorf("%s has %d bytes, more than %d", address, len(body), maxPage)
-		}
-		pages = append(pages, address)
-		if len(pages) > 100 {
-			t.Fatalf("there are more than 100 pages: %q", pages)
-		}
-		for _, link := range lookAt(ctx, t, p, looks["desktop light"], address).Links {
-			if !strings.HasPrefix(link, base) {
-				t.Errorf("%s leads to %s", address, link)
-				continue
-			}
-			if link, _, _ = strings.Cut(link, "#"); !known[link] {
-				known[link], todo = true, append(todo, link)
-			}
-		}
-	}
-	return pages
-}
-
-// kindsOf is one page of each kind: those that differ only in which boot or what they are
-// asked for are drawn alike.
-func kindsOf(t *testing.T, pages []string) []string {
-	t.Helper()
-	var out []string
-	known := map[string]bool{}
-	for _, address := range pages {
-		u, err := url.Parse(address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		words := strings.Split(strings.Trim(u.Path, "/"), "/")
-		if kind := words[0]; !known[kind] {
-			known[kind], out = true, append(out, address)
-		}
-	}
-	return out
-}
-
 // The pages of a host that came back worse and whose devices bear hostile names are what
 // they must be to everybody, at every size and in both schemes.
 func TestPageInABrowser(t *testing.T) {
@@ -124,9 +54,7 @@ func TestPageInABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages := crawled(ctx, t, p, base)
-	t.Logf("%d pages: %q", len(pages), pages)
-	for _, address := range kindsOf(t, pages) {
+	for _, address := range kindsOf(t, crawled(t, base)) {
 		for name, l := range looks {
 			t.Run(name+" "+strings.TrimPrefix(address, base), func(t *testing.T) {
 				s := lookAt(ctx, t, p, l, address)
@@ -142,6 +70,8 @@ func TestPageInABrowser(t *testing.T) {
 			tabThrough(ctx, t, p, address)
 		})
 	}
+	t.Run("findings", func(t *testing.T) { findingsExplained(ctx, t, p, base) })
+	t.Run("diff", func(t *testing.T) { diffChosen(ctx, t, p, base) })
 	t.Run("scripts on", func(t *testing.T) { scriptsOn(ctx, t, b, base) })
 	t.Run("print", func(t *testing.T) { onPaper(ctx, t, p, base) })
 }
