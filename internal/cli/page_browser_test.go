@@ -54,7 +54,8 @@ func TestPageInABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, address := range kindsOf(t, crawled(t, base)) {
+	pages := crawled(t, base)
+	for _, address := range kindsOf(t, pages) {
 		for name, l := range looks {
 			t.Run(name+" "+strings.TrimPrefix(address, base), func(t *testing.T) {
 				s := lookAt(ctx, t, p, l, address)
@@ -70,7 +71,7 @@ func TestPageInABrowser(t *testing.T) {
 			tabThrough(ctx, t, p, address)
 		})
 	}
-	t.Run("findings", func(t *testing.T) { findingsExplained(ctx, t, p, base) })
+	t.Run("findings", func(t *testing.T) { findingsExplained(ctx, t, p, base, below(pages, base+"findings")) })
 	t.Run("diff", func(t *testing.T) { diffChosen(ctx, t, p, base) })
 	t.Run("scripts on", func(t *testing.T) { scriptsOn(ctx, t, b, base) })
 	t.Run("print", func(t *testing.T) { onPaper(ctx, t, p, base) })

@@ -19,11 +19,23 @@ type place struct{ ID, Severity, Text string }
 
 // findingsExplained holds the page to its report: every finding that weighs has a place of
 // its own, and what it rests on opens.
-func findingsExplained(ctx context.Context, t *testing.T, p *browser.Page, base string) {
-	lookAt(ctx, t, p, looks["phone light"], base)
+func findingsExplained(ctx context.Context, t *testing.T, p *browser.Page, base string, findingPages []string) {
 	var places []place
-	if err := p.Eval(ctx, `[...document.querySelectorAll("li.critical[id], li.warning[id]")].map(e => ({id: e.id, severity: e.className, text: e.innerText}))`, &places); err != nil {
-		t.Fatal(err)
+	reasonsGiven := 0
+	for _, address := range append([]string{base}, findingPages...) {
+		lookAt(ctx, t, p, looks["phone light"], address)
+		var here []place
+		if err := p.Eval(ctx, `[...document.querySelectorAll("li.critical[id], li.warning[id]")].map(e => ({id: e.id, severity: e.className, text: e.innerText}))`, &here); err != nil {
+			t.Fatal(err)
+		}
+		if address == base && len(here) == 0 {
+			t.Error("the first page shows no finding")
+		} else if address != base {
+			places = append(places, here...)
+		}
+		reasonsGiven += reasons(ctx, t, p)
+		wantQuiet(ctx, t, p, address)
+		wantFits(t, address+" with all reasons open", sight(ctx, t, p))
 	}
 	weighty := 0
 	for _, f := range reported(t, base).Findings {
@@ -38,13 +50,11 @@ func findingsExplained(ctx context.Context, t *testing.T, p *browser.Page, base 
 		}
 	}
 	if len(places) != weighty {
-		t.Errorf("%d findings on the page, %d in the report weigh", len(places), weighty)
+		t.Errorf("%d findings on the pages, %d in the report weigh", len(places), weighty)
 	}
-	if n := reasons(ctx, t, p); n < weighty {
-		t.Errorf("%d findings and only %d reasons", weighty, n)
+	if reasonsGiven < weighty {
+		t.Errorf("%d findings weigh, and there are only %d reasons", weighty, reasonsGiven)
 	}
-	wantQuiet(ctx, t, p, base)
-	wantFits(t, "all reasons open", sight(ctx, t, p))
 }
 
 func reported(t *testing.T, base string) *report.Report {
@@ -65,6 +75,7 @@ func reported(t *testing.T, base string) *report.Report {
 func diffChosen(ctx context.Context, t *testing.T, p *browser.Page, base string) {
 	lookAt(ctx, t, p, looks["phone dark"], base+"diff")
 	from, to := pageBoots[0], pageBoots[len(pageBoots)-1]
+	to.id = runningBoot(t)
 	var fit bool
 	if err := p.Eval(ctx, fmt.Sprintf(`(() => { const f = document.forms[0], choose = (s, id) => { s.value = [...s.options].find(o => o.value.startsWith(id))?.value; return s.selectedIndex >= 0; };
 		return choose(f.elements.from, %q) && choose(f.elements.to, %q) && f.method === "get"; })()`, from.id, to.id), &fit); err != nil || !fit {

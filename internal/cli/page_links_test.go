@@ -126,7 +126,10 @@ func kindsOf(t *testing.T, pages map[string]*webPage) []string {
 			t.Fatal(err)
 		}
 		first, _, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
-		kind := first + "?" + strings.Join(slices.Sorted(maps.Keys(u.Query())), "&")
+		kind := first
+		if u.RawQuery != "" {
+			kind += "?"
+		}
 		if old := largest[kind]; old == nil || p.size > old.size {
 			largest[kind] = p
 		}
@@ -136,5 +139,17 @@ func kindsOf(t *testing.T, pages map[string]*webPage) []string {
 		out = append(out, largest[kind].address)
 	}
 	t.Logf("%d pages, of which these are looked at: %q", len(pages), out)
+	return out
+}
+
+// below are the addresses of pages that begin with one.
+func below(pages map[string]*webPage, address string) []string {
+	var out []string
+	for a := range pages {
+		if strings.HasPrefix(a, address) {
+			out = append(out, a)
+		}
+	}
+	slices.Sort(out)
 	return out
 }

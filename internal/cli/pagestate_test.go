@@ -25,8 +25,8 @@ const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)></pre><!
 
 // pageBoot is one boot of the host whose page is looked at.
 type pageBoot struct {
-	id, kernel string
-	days       int // before now
+	id, kernel string // the id is "" for the boot that runs
+	days       int    // before now
 	class      boot.Class
 	verdict    snapshot.Verdict
 	accepted   bool
@@ -38,12 +38,12 @@ type pageBoot struct {
 // programs was recorded of those very kernels, its hardware of a machine before and after
 // its USB controller died.
 var pageBoots = []pageBoot{
-	{"1f0c7d5e-0001", "6.1.0-47-cloud-amd64", 180, boot.AsIntended, snapshot.Learned, true, false, 0},
-	{"1f0c7d5e-0002", "6.1.0-50-cloud-amd64", 120, boot.AsIntended, snapshot.Good, false, false, 1},
-	{"1f0c7d5e-0003", "6.1.0-53-cloud-amd64", 75, boot.AsIntended, snapshot.Good, true, false, 0},
-	{"1f0c7d5e-0004", "6.1.0-53-cloud-amd64", 41, boot.FellBack, snapshot.Invalid, false, false, 2},
-	{"1f0c7d5e-0005", "6.1.0-56-cloud-amd64", 20, boot.AsIntended, snapshot.Good, true, false, 1},
-	{"1f0c7d5e-0006", "6.12.117+deb12-cloud-amd64", 0, boot.AsIntended, snapshot.Regressed, false, true, 14},
+	{"b7d3c0a4-5d1e-4b0e-9a55-0c6f6a1d2e01", "6.1.0-47-cloud-amd64", 180, boot.AsIntended, snapshot.Learned, true, false, 0},
+	{"40c9e6f2-93b8-4d7a-8d0b-7be1c5f3a902", "6.1.0-50-cloud-amd64", 120, boot.AsIntended, snapshot.Good, false, false, 1},
+	{"9e15ab7d-0c44-4f3a-b2a6-51d08e7c3f03", "6.1.0-53-cloud-amd64", 75, boot.AsIntended, snapshot.Good, true, false, 0},
+	{"2f8d6c31-7a9b-4c15-8e4d-aa93f0b6d704", "6.1.0-53-cloud-amd64", 41, boot.FellBack, snapshot.Invalid, false, false, 2},
+	{"c36fe1b8-12d7-4e89-a0c1-4490d2e7b605", "6.1.0-56-cloud-amd64", 20, boot.AsIntended, snapshot.Good, true, false, 1},
+	{"", "6.12.117+deb12-cloud-amd64", 0, boot.AsIntended, snapshot.Regressed, false, true, 14},
 }
 
 // pageState is a state folder with the past of such a host. evil has its devices, logs and
@@ -57,6 +57,9 @@ func pageState(t *testing.T, evil bool) string {
 	dir, now := t.TempDir(), time.Now().UTC().Truncate(time.Second)
 	var good *snapshot.Snapshot
 	for _, b := range pageBoots {
+		if b.id == "" {
+			b.id = runningBoot(t)
+		}
 		taken := now.AddDate(0, 0, -b.days).Add(-10 * time.Minute)
 		store, err := baseline.Open(dir, baseline.Options{Now: func() time.Time { return taken }})
 		if err != nil {
@@ -98,6 +101,17 @@ func pageState(t *testing.T, evil bool) string {
 	return dir
 }
 
+// runningBoot is the id of the boot that runs, or one that is made up where it cannot be read:
+// a page says where the boot that runs is not the one that was checked.
+func runningBoot(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "71a0de95-6b3c-4a92-9f17-e8c4b2d05f06"
+	}
+	return strings.TrimSpace(string(b))
+}
+
 func pageKeep(t *testing.T, store *baseline.Store, b pageBoot, snap *snapshot.Snapshot, rep *report.Report) {
 	t.Helper()
 	judged := result(rep, 1900*time.Millisecond) // as long as a check takes
@@ -136,6 +150,9 @@ func pageSnapshot(t *testing.T, b pageBoot, evil bool) *snapshot.Snapshot {
 		if s.Kind == "hw.sensor" {
 			warmed(&s, b.heat)
 		}
+		if kinds, ok := s.Attrs[snapshot.SourceKinds].Items(); ok && s.Outcome == snapshot.Measured {
+			vouched = append(vouched, kinds...)
+		}
 		if known[s.Key()] || s.Kind == snapshot.SourceKind || s.Kind == "kernel.log" {
 			continue // of both machines, or told below
 		}
@@ -146,7 +163,7 @@ func pageSnapshot(t *testing.T, b pageBoot, evil bool) *snapshot.Snapshot {
 				s.Attrs["first"] = snapshot.Text(hostile)
 			}
 		}
-		vouched, snap.Subjects = append(vouched, s.Kind), append(snap.Subjects, s)
+		snap.Subjects = append(snap.Subjects, s)
 	}
 	snap.Subjects = append(snap.Subjects, pagePrograms(snap, b, evil)...)
 	snap.Subjects = append(snap.Subjects,
