@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,6 +76,47 @@ func TestPageInABrowser(t *testing.T) {
 	t.Run("diff", func(t *testing.T) { diffChosen(ctx, t, p, base) })
 	t.Run("scripts on", func(t *testing.T) { scriptsOn(ctx, t, b, base) })
 	t.Run("print", func(t *testing.T) { onPaper(ctx, t, p, base) })
+}
+
+// The page as one file says the same and needs nothing beside it.
+func TestPageFileInABrowser(t *testing.T) {
+	ctx, b := browser.ForTest(t)
+	axe := browser.AxeForTest(ctx, t)
+	name := filepath.Join(t.TempDir(), "report.html")
+	if out, err := lastgoodProcess(t, "report", "--state-dir", pageState(t, true), "--html", name).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes", len(text))
+	address := "file://" + name
+	file := readPage(t, address, text)
+	for _, link := range file.links {
+		if plainAddress(link) != address || !file.ids[link.Fragment] {
+			t.Errorf("it leads to %s", link)
+		}
+	}
+	for kind, l := range looks {
+		t.Run(kind, func(t *testing.T) {
+			p, err := b.NewPage(ctx, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := lookAt(ctx, t, p, l, address); s.Hostile == 0 {
+				t.Error("the hostile name is not there as text")
+			}
+			if log, err := p.Log(ctx); err != nil || !slices.Equal(log.Requests, []string{address}) {
+				t.Errorf("it asked for %q: %v", log.Requests, err)
+			}
+			wantAccessible(ctx, t, p, axe, address)
+			if l.Dark == l.Mobile {
+				reasons(ctx, t, p)
+			}
+			larger(ctx, t, p, l, address)
+		})
+	}
 }
 
 // scriptsOn shows that nothing runs or is asked for where a browser would let it, and that
