@@ -31,11 +31,11 @@ type seen struct {
 
 const seenScript = `(() => {
 	const d = document.documentElement, all = [...document.querySelectorAll("*")], ids = all.map(e => e.id).filter(Boolean);
-	const clipped = e => { for (let p = e.parentElement; p && p !== document.body; p = p.parentElement) if (getComputedStyle(p).overflowX !== "visible") return true; return false; };
+	const clipped = e => { for (let p = e.parentElement; p && p !== document.body; p = p.parentElement) if (getComputedStyle(p).overflowX !== "visible" && p.clientWidth <= d.clientWidth) return true; return false; };
 	return {
 		title: document.title, heading: document.querySelector("h1")?.innerText ?? "", lang: d.lang,
-		scrollWidth: d.scrollWidth, width: innerWidth,
-		wide: all.filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1 && !clipped(e)).map(e => e.outerHTML.slice(0, 120)).slice(0, 5),
+		scrollWidth: Math.max(d.scrollWidth, document.body.scrollWidth), width: d.clientWidth, // innerWidth grows with what sticks out, on a phone
+		wide: all.filter(e => e.checkVisibility() && e.getBoundingClientRect().right > d.clientWidth + 1 && !clipped(e)).map(e => e.outerHTML.slice(0, 120)).slice(0, 5),
 		twice: ids.filter((id, i) => ids.indexOf(id) !== i),
 		scripts: document.querySelectorAll("script, img, iframe, object, embed, base, [src], use:not([href^='#']), image").length
 			+ all.filter(e => [...e.attributes].some(a => a.name.startsWith("on") || /^\s*javascript:/i.test(a.value))).length,

@@ -214,7 +214,7 @@ func warmed(s *snapshot.Subject, by float64) {
 	}
 }
 
-// pageHeat samples a day of each boot.
+// pageHeat samples ten hours of each boot.
 func pageHeat(t *testing.T, store *baseline.Store, b pageBoot, from time.Time) {
 	t.Helper()
 	book, err := watch.Decode(nil, nil)
@@ -223,10 +223,10 @@ func pageHeat(t *testing.T, store *baseline.Store, b pageBoot, from time.Time) {
 	}
 	book.Begin(b.id, b.kernel)
 	var log [][]byte
-	const count = 120
+	const count = 60
 	for i := range count {
-		load := 50 + 400*(i/30%2)
-		s := watch.Sample{Time: from.Add(time.Duration(i-count) * 5 * time.Minute), Uptime: time.Duration(i+5) * 5 * time.Minute, Load: load, Since: 5 * time.Minute}
+		load := 50 + 400*(i/15%2)
+		s := watch.Sample{Time: from.Add(time.Duration(i-count) * 10 * time.Minute), Uptime: time.Duration(i+5) * 10 * time.Minute, Load: load, Since: 10 * time.Minute}
 		for j, id := range []string{"0018/jc42/temp1", "002f/max6639/temp2", "pci0000:00/04.0/00.0/nvme/Composite"} {
 			s.Points = append(s.Points, watch.Point{ID: id, Label: id, Type: watch.Temperature, Value: 44 + b.heat + float64(load)/80 + float64((i*7+j*3)%11)/4})
 		}
