@@ -97,7 +97,7 @@ func TestLooks(t *testing.T) {
 		if err := p.Eval(ctx, `Promise.resolve({width: innerWidth, height: innerHeight, dark: matchMedia("(prefers-color-scheme: dark)").matches, contrast: matchMedia("(prefers-contrast: more)").matches})`, &got); err != nil {
 			t.Fatal(err)
 		}
-		got.Mobile, got.Scripts = l.Mobile, l.Scripts
+		got.Mobile, got.Scripts, got.Bare = l.Mobile, l.Scripts, l.Bare
 		if got != l {
 			t.Errorf("looked at as %+v, want %+v", got, l)
 		}

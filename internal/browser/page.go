@@ -16,6 +16,7 @@ type Look struct {
 	Mobile        bool
 	Dark          bool
 	Contrast      bool // prefers-contrast: more
+	Bare          bool // without scroll bars, for pictures
 	// Scripts lets the page's own scripts run. Those of the harness run anyway.
 	Scripts bool
 }
@@ -90,6 +91,9 @@ func (p *Page) Set(ctx context.Context, l Look) error {
 		contrast = "more"
 	}
 	if err := p.call(ctx, "Emulation.setDeviceMetricsOverride", arguments{"width": l.Width, "height": l.Height, "deviceScaleFactor": 1, "mobile": l.Mobile}, nil); err != nil {
+		return err
+	}
+	if err := p.call(ctx, "Emulation.setScrollbarsHidden", arguments{"hidden": l.Bare}, nil); err != nil {
 		return err
 	}
 	if err := p.call(ctx, "Emulation.setScriptExecutionDisabled", arguments{"value": !l.Scripts}, nil); err != nil {

@@ -177,35 +177,40 @@ var screenshots = flag.String("screenshots", "", "folder to write screenshots of
 // maxShot bounds a screenshot that is kept in the repository.
 const maxShot = 200_000
 
+// shots are the pictures of the documentation.
+var shots = []struct {
+	name, path string
+	look       browser.Look
+}{
+	{"page", "", browser.Look{Width: 1280, Height: 900, Bare: true}},
+	{"page-dark", "#headroom", browser.Look{Width: 1280, Height: 1000, Dark: true, Bare: true}},
+	{"page-phone", "", browser.Look{Width: 390, Height: 844, Mobile: true, Bare: true}},
+	{"page-inventory", "#inventory", browser.Look{Width: 1280, Height: 1000, Bare: true}},
+	{"page-compare", "diff?from=last-good&to=current", browser.Look{Width: 1280, Height: 800, Dark: true, Bare: true}},
+}
+
 // TestScreenshots looks at the page as a reader of the documentation will; with
 // -screenshots it writes what it saw.
 func TestScreenshots(t *testing.T) {
 	ctx, b := browser.ForTest(t)
 	base := served(t, pageState(t, false))
-	for name, path := range map[string]string{"page": "", "page-dark": "", "page-phone": ""} {
-		l := looks["desktop light"]
-		switch {
-		case strings.HasSuffix(name, "dark"):
-			l = looks["desktop dark"]
-		case strings.HasSuffix(name, "phone"):
-			l = looks["phone light"]
-		}
-		p, err := b.NewPage(ctx, l)
+	for _, s := range shots {
+		p, err := b.NewPage(ctx, s.look)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lookAt(ctx, t, p, l, base+path)
+		lookAt(ctx, t, p, s.look, base+s.path)
 		shot, err := p.Screenshot(ctx, false)
 		if err != nil || len(shot) == 0 {
-			t.Fatalf("%s: %d bytes, %v", name, len(shot), err)
+			t.Fatalf("%s: %d bytes, %v", s.name, len(shot), err)
 		}
 		if *screenshots == "" {
 			continue
 		}
 		if shot, err = browser.Small(shot); err != nil || len(shot) > maxShot {
-			t.Errorf("%s: %d bytes, at most %d: %v", name, len(shot), maxShot, err)
+			t.Errorf("%s: %d bytes, at most %d: %v", s.name, len(shot), maxShot, err)
 		}
-		if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), shot, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(*screenshots, s.name+".png"), shot, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
