@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -105,6 +106,34 @@ func TestHostilePageInABrowser(t *testing.T) {
 		if err := p.Close(ctx); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A host that was never checked, and one that holds its workloads after everything changed.
+func TestOtherPagesInABrowser(t *testing.T) {
+	ctx, b := browser.ForTest(t)
+	axe := browser.AxeForTest(ctx, t)
+	held := t.TempDir()
+	if err := pagetest.Regressed(held); err != nil {
+		t.Fatal(err)
+	}
+	for dir, empty := range map[string][]string{t.TempDir(): {"api/v1/report", "-/ready"}, held: nil} {
+		t.Run(fmt.Sprintf("checked %v", empty == nil), func(t *testing.T) {
+			p, err := b.NewPage(ctx, looks["phone dark"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			base := served(t, dir)
+			for _, address := range kindsOf(t, crawled(t, base, empty...)) {
+				l := looks["phone dark"]
+				if address == base {
+					l = looks["desktop light"]
+				}
+				lookAt(ctx, t, p, l, address)
+				wantAccessible(ctx, t, p, axe, address)
+				larger(ctx, t, p, l, address)
+			}
+		})
 	}
 }
 
