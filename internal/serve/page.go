@@ -1,9 +1,11 @@
 package serve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strings"
 
 	"lastgood/internal/baseline"
@@ -85,11 +87,16 @@ func (s *Server) diffPage(w http.ResponseWriter, r *http.Request) {
 		sendPage(w, http.StatusOK, b)
 		return
 	}
-	if !s.begin(r.Context(), w) {
+	ctx, cancel := context.WithTimeout(r.Context(), heavyPatience)
+	defer cancel()
+	select {
+	case s.heavy <- struct{}{}:
+	case <-ctx.Done():
+		w.Header().Set("Retry-After", "5")
+		problem(http.StatusServiceUnavailable, "Too many ask for whole snapshots", "Ask again in a few seconds.")
 		return
 	}
 	code, b, err := s.sideBySide(st, q)
-	s.end()
 	if err != nil {
 		problem(code, "These two cannot be compared", err.Error())
 		return
@@ -97,7 +104,13 @@ func (s *Server) diffPage(w http.ResponseWriter, r *http.Request) {
 	sendPage(w, http.StatusOK, b)
 }
 
+// sideBySide makes the page while its caller holds the right to read whole snapshots, and
+// gives that back with the memory.
 func (s *Server) sideBySide(st *state, q page.DiffQuery) (int, []byte, error) {
+	defer func() {
+		debug.FreeOSMemory()
+		<-s.heavy
+	}()
 	from, err := s.snapshotOf(q.From)
 	if err != nil {
 		return codeOf(err), nil, err

@@ -1,7 +1,9 @@
 package serve
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -104,6 +106,14 @@ func TestDiffPage(t *testing.T) {
 			t.Errorf("%s is answered with %s", path, w.Header().Get("Content-Type"))
 		}
 	}
+	s.heavy <- struct{}{} // somebody else reads, and does not end
+	r := httptest.NewRequest(http.MethodGet, "/diff?from=last-good&to=current", nil)
+	ctx, cancel := context.WithCancel(r.Context())
+	cancel()
+	busy := httptest.NewRecorder()
+	s.Handler().ServeHTTP(busy, r.WithContext(ctx))
+	wantCode(t, busy, 503, "Too many ask")
+	<-s.heavy
 	empty := testServer(t, t.TempDir())
 	wantCode(t, get(empty, "/diff"), 200, "Compare two boots")
 	wantCode(t, get(empty, "/diff?from=last-good&to=current"), 404, "cannot be compared")
