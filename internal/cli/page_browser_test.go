@@ -18,8 +18,8 @@ import (
 	"lastgood/internal/page/pagetest"
 )
 
-// served runs the command over a state folder, and gives the address of its page.
-func served(t *testing.T, dir string) string {
+// servedAt runs the command over a state folder, and gives the address of its page.
+func servedAt(t *testing.T, dir string) string {
 	t.Helper()
 	cmd := lastgoodProcess(t, "serve", "--state-dir", dir, "--web.listen-address", "127.0.0.1:0")
 	errs, err := cmd.StderrPipe()
@@ -52,7 +52,7 @@ func served(t *testing.T, dir string) string {
 func TestPageInABrowser(t *testing.T) {
 	ctx, b := browser.ForTest(t)
 	axe := browser.AxeForTest(ctx, t)
-	base := served(t, pageState(t, true))
+	base := servedAt(t, pageState(t, true))
 	p, err := b.NewPage(ctx, looks["desktop light"])
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestHostilePageInABrowser(t *testing.T) {
 	if err := pagetest.Hostile(dir); err != nil {
 		t.Fatal(err)
 	}
-	base := served(t, dir)
+	base := servedAt(t, dir)
 	l := browser.Look{Width: 390, Height: 844, Mobile: true, Scripts: true}
 	for _, address := range kindsOf(t, crawled(t, base)) {
 		p, err := b.NewPage(ctx, l)
@@ -123,7 +123,7 @@ func TestOtherPagesInABrowser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			base := served(t, dir)
+			base := servedAt(t, dir)
 			for _, address := range kindsOf(t, crawled(t, base, empty...)) {
 				l := looks["phone dark"]
 				if address == base {
@@ -222,7 +222,7 @@ var shots = []struct {
 // -screenshots it writes what it saw.
 func TestScreenshots(t *testing.T) {
 	ctx, b := browser.ForTest(t)
-	base := served(t, pageState(t, false))
+	base := servedAt(t, pageState(t, false))
 	for _, s := range shots {
 		p, err := b.NewPage(ctx, s.look)
 		if err != nil {

@@ -140,7 +140,7 @@ func (e *evidence) why(f *snapshot.Finding) whyView {
 // take is as much of a text as the page has room for: its end, where a log tells most.
 func (e *evidence) take(s string) (text string, short bool) {
 	most := max(min(wholeText, e.room), 300)
-	s = report.Clean(s, 64<<10)
+	s = report.Lines(s, 64<<10)
 	if n := utf8.RuneCountInString(s); n > most {
 		r := []rune(s)
 		head := most / 4

@@ -10,8 +10,8 @@ import (
 // Flat makes a text from the outside harmless and puts it on one line, of at most so many runes.
 func Flat(s string, most int) string { return cut(flat(s), most) }
 
-// Clean makes a text from the outside harmless and keeps its lines; it has at most so many runes.
-func Clean(s string, most int) string { return cut(clean(s), most) }
+// Lines makes a text from the outside harmless and keeps its lines; it has at most so many runes.
+func Lines(s string, most int) string { return cut(clean(s), most) }
 
 // Sentence is the verdict in one sentence.
 func Sentence(r *Report) string { return sentence(r) }
