@@ -106,7 +106,7 @@ func (b *builder) level(k *snapshot.Kind, a *snapshot.Attr, s *snapshot.Subject)
 // and go.
 func (b *builder) members(k *snapshot.Kind, a *snapshot.Attr, s *snapshot.Subject) {
 	items, ok := s.Attrs[a.Name].Items()
-	if !ok || a.Noise == snapshot.Evidence || a.Better == snapshot.NeitherBetter {
+	if !ok || a.Noise == snapshot.Evidence || a.Better == snapshot.NeitherBetter || a.Unit != snapshot.NoUnit {
 		return
 	}
 	b.add(metricName(k.Name, word(a.Name), "members"), "How many there are: "+a.Name+".", float64(len(items)), label{"id", s.ID})
