@@ -63,13 +63,13 @@ func verdictOf(in *Input) *verdictView {
 	r := in.Report
 	if r == nil {
 		return &verdictView{Level: "none", Word: "no result yet", Headline: "This host was not checked yet", Gate: gateText(in), Held: in.Held,
-			Sentence: pieces("`lastgood check` compares this boot with the last good one; the first run learns.")}
+			Sentence: pieces("`lastgood check` compares this boot with the last good one; the first run learns")}
 	}
 	h, known := headlines[r.Verdict]
 	if !known {
 		h.level, h.text = "warn", "No verdict"
 	}
-	v := &verdictView{Level: h.level, Word: clean(string(r.Verdict)), Headline: h.text, Taken: at(r.Taken), Gate: gateText(in), Held: in.Held, Sentence: pieces(report.Sentence(r))}
+	v := &verdictView{Level: h.level, Word: clean(string(r.Verdict)), Headline: h.text, Taken: at(r.Taken), Gate: gateText(in), Held: in.Held, Sentence: pieces(strings.TrimRight(report.Sentence(r), ". "))}
 	if len(v.Sentence) > 0 {
 		v.Sentence[0].Text = upperFirst(v.Sentence[0].Text)
 	}
@@ -112,7 +112,7 @@ func measured(r *report.Report) string {
 
 // gateText is what the gate does; that nothing is under way goes without saying.
 func gateText(in *Input) string {
-	return report.Flat(strings.TrimPrefix(in.Gate, "nothing is under way; "), longText)
+	return report.Flat(strings.TrimRight(strings.TrimPrefix(in.Gate, "nothing is under way; "), ". "), longText)
 }
 
 func upperFirst(s string) string {
