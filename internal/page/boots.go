@@ -133,7 +133,7 @@ func numbers(critical, warning, info int) string {
 	for _, c := range []struct {
 		n         int
 		one, more string
-	}{{critical, "critical", "critical"}, {warning, "warning", "warnings"}, {info, "remark", "remarks"}} {
+	}{{critical, "critical", "critical"}, {warning, "warning", "warnings"}, {info, "info", "info"}} {
 		if c.n > 0 {
 			parts = append(parts, plural(c.n, c.one, c.more))
 		}

@@ -185,7 +185,7 @@ func counts(r *report.Report) []countView {
 	for _, c := range []struct {
 		s         snapshot.Severity
 		one, more string
-	}{{snapshot.Critical, "critical", "critical"}, {snapshot.Warning, "warning", "warnings"}, {snapshot.Info, "remark", "remarks"}} {
+	}{{snapshot.Critical, "critical", "critical"}, {snapshot.Warning, "warning", "warnings"}, {snapshot.Info, "info", "info"}} {
 		if n[c.s] > 0 {
 			out = append(out, countView{string(c.s), plural(n[c.s], c.one, c.more)})
 		}

@@ -191,7 +191,7 @@ func regressed(r *report.Report) {
 	for i := range r.Findings {
 		n[r.Findings[i].Severity]++
 	}
-	r.Summary = fmt.Sprintf("this boot is worse than the last good one: %d critical findings, %d warnings, %d remarks", n[snapshot.Critical], n[snapshot.Warning], n[snapshot.Info])
+	r.Summary = fmt.Sprintf("this boot is worse than the last good one: %d critical findings, %d warnings, %d info findings", n[snapshot.Critical], n[snapshot.Warning], n[snapshot.Info])
 	r.Boot = &report.Boot{Class: "as intended", Intended: releases[5], Running: releases[5], Basis: "intent"}
 	r.Learned = &report.Learned{Boots: 2, SameBuild: 0, Quiet: 1}
 	r.Next = []string{"`lastgood check -v` shows the evidence: the verifier's words, the kernel's messages.",
