@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/baseline"
 	"lastgood/internal/compare"
+	"lastgood/internal/page"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/workload"
 	"lastgood/probes"
@@ -76,6 +78,9 @@ func (s *session) accept(ctx context.Context, args []string, incomplete bool) (i
 	if err != nil {
 		return exitUsage, err
 	}
+	if err := s.reportAccepted(store, snap, record); err != nil {
+		notes = append(notes, "the last report still says what was so before, until the next check: "+err.Error())
+	}
 	for _, n := range notes {
 		fmt.Fprintln(s.env.Err, "lastgood:", n)
 	}
@@ -85,6 +90,31 @@ func (s *session) accept(ctx context.Context, args []string, incomplete bool) (i
 		}
 	}
 	return exitOK, s.warnDamaged(store)
+}
+
+// reportAccepted has the last report, where it is of the boot that was accepted, say what is
+// so now: the page, the metrics and the alerts would speak of a regression until the next check.
+func (s *session) reportAccepted(store *baseline.Store, snap *snapshot.Snapshot, record baseline.Record) error {
+	rep, err := page.ReadReport(s.stateDir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (rep.Current == nil || rep.Current.BootID != record.BootID) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	all, policy, err := s.rules("")
+	if err != nil {
+		return err
+	}
+	rep.Current, rep.Learned, rep.Since, rep.Mechanisms, rep.Changes, rep.Notes = &snap.Identity, nil, nil, nil, nil, nil
+	judge(rep, snap, snap, all, policy)
+	rep.Accepted, rep.AcceptedBy = record.Accepted, record.By
+	rep.Summary = summary(rep)
+	if rep.Verdict == snapshot.Good {
+		rep.Summary = "this boot was accepted as the last good one by " + record.By + counted(rep, ", with ")
+	}
+	rep.Next = next(rep)
+	return saveReport(store, rep)
 }
 
 // takeObjects puts the objects that this node's agents load now into the snapshot of the

@@ -56,22 +56,30 @@ func replaceFile(name string, data []byte) error {
 
 // keepReport keeps the report for those who show it: `serve` judges nothing itself.
 func (c *check) keepReport(rep *report.Report) {
-	doc, err := reportDocument(rep)
-	if err == nil {
-		err = c.store.SaveReport(doc)
-	}
-	if err != nil { // evidence is most of a large one
-		small := *rep
-		small.Findings = slices.Clone(rep.Findings)
-		for i := range small.Findings {
-			small.Findings[i].Evidence = ""
-		}
-		if doc, derr := reportDocument(&small); derr == nil && c.store.SaveReport(doc) == nil {
-			return
-		}
+	if err := saveReport(c.store, rep); err != nil {
 		c.note("the report is not kept, so that `lastgood serve` shows an older one", err)
 		rep.Notes = append(rep.Notes, c.notes[len(c.notes)-1])
 	}
+}
+
+// saveReport keeps a report, without its evidence where it is too large with it.
+func saveReport(store *baseline.Store, rep *report.Report) error {
+	doc, err := reportDocument(rep)
+	if err == nil {
+		err = store.SaveReport(doc)
+	}
+	if err == nil {
+		return nil
+	}
+	small := *rep
+	small.Findings = slices.Clone(rep.Findings)
+	for i := range small.Findings { // evidence is most of a large one
+		small.Findings[i].Evidence = ""
+	}
+	if doc, derr := reportDocument(&small); derr == nil && store.SaveReport(doc) == nil {
+		return nil
+	}
+	return err
 }
 
 func reportDocument(rep *report.Report) (json.RawMessage, error) {
