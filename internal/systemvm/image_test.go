@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 )
 
 // The Debian that is made: its suite, what is in it besides the essential, and its two kernels,
@@ -289,48 +287,4 @@ func installGRUB(dir, root, raw, release string) error {
 		return fmt.Errorf("status %d: %w\n%s", status, err, out)
 	}
 	return m.off()
-}
-
-// parcel is a disk that holds a tar of the given files.
-func parcel(path string, files ...string) error {
-	args := []string{"-cf", path}
-	for _, f := range files {
-		args = append(args, "-C", filepath.Dir(f), filepath.Base(f))
-	}
-	if _, err := command("", "tar", args...); err != nil {
-		return err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	const sector = 512
-	return os.Truncate(path, (info.Size()+sector-1)/sector*sector)
-}
-
-// theDebian is the image, for a test.
-func theDebian(t *testing.T) *image {
-	t.Helper()
-	needVM(t)
-	i, err := debian()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return i
-}
-
-// copyFile copies a file, holes and all, for a machine to write to.
-func copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	_, err = io.Copy(out, in)
-	return err
 }

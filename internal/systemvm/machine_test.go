@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -24,6 +25,7 @@ const (
 // machine is a virtual machine that runs, and its agent's port.
 type machine struct {
 	cmd     *exec.Cmd
+	dir     string
 	gone    chan struct{}
 	port    net.Conn
 	lines   chan string
@@ -48,11 +50,13 @@ func (d disk) option() string {
 }
 
 // base are QEMU's options of every machine: no network, no screen, one processor. QEMU before
-// 8.1 may run a breakpoint that the kernel has taken away when it has two, see internal/vm.
+// 8.1 may run a breakpoint that the kernel has taken away when it has two, see internal/vm. The
+// guest's clock counts instructions, a billion a second: however busy the host is, nothing in the
+// guest takes longer by its own clock, and no deadline is missed for it.
 var base = []string{
 	"-nodefaults", "-no-user-config", "-display", "none", "-nic", "none",
-	"-machine", "pc,usb=off,vmport=off,hpet=off", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max,cx16=off",
-	"-smp", "1", "-m", "1024", "-device", "virtio-rng-pci",
+	"-machine", "pc,usb=off,vmport=off,hpet=off", "-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,cx16=off",
+	"-smp", "1", "-m", "768", "-icount", "shift=0", "-rtc", "base=utc,clock=vm", "-device", "virtio-rng-pci",
 }
 
 // start runs a machine from its disks; dir is for its console and its agent's socket.
@@ -62,14 +66,17 @@ func start(dir string, disks []disk, more ...string) (*machine, error) {
 		return nil, err
 	}
 	socket := filepath.Join(dir, "agent")
-	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+	for _, name := range []string{socket, filepath.Join(dir, "monitor")} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
 	}
-	m := &machine{console: filepath.Join(dir, "console"), gone: make(chan struct{}), lines: make(chan string, 64)}
+	m := &machine{dir: dir, console: filepath.Join(dir, "console"), gone: make(chan struct{}), lines: make(chan string, 64)}
 	args := append([]string{}, base...)
 	args = append(args, "-chardev", "file,append=on,id=console,path="+m.console, "-serial", "chardev:console",
 		"-device", "virtio-serial-pci", "-chardev", "socket,server=on,wait=off,id=agent,path="+socket,
-		"-device", "virtserialport,chardev=agent,name=lastgood.agent")
+		"-device", "virtserialport,chardev=agent,name=lastgood.agent",
+		"-chardev", "socket,server=on,wait=off,id=monitor,path="+filepath.Join(dir, "monitor"), "-mon", "chardev=monitor")
 	for _, d := range disks {
 		args = append(args, "-drive", d.option())
 	}
@@ -208,4 +215,30 @@ func (m *machine) off() error {
 		m.cut()
 		return fmt.Errorf("it did not power off\n%s", m.tail())
 	}
+}
+
+// savedName is what a machine's state is called in its disk.
+const savedName = "saved"
+
+// save writes the running machine into its disk and ends it.
+func (m *machine) save() error {
+	c, err := dial(filepath.Join(m.dir, "monitor"), m.gone)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(commandPatience)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "stop\nsavevm "+savedName+"\nquit\n"); err != nil {
+		return err
+	}
+	said, err := io.ReadAll(c) // to the end of QEMU
+	if err != nil {
+		return fmt.Errorf("save the machine: %w", err)
+	}
+	if text := string(said); strings.Contains(text, "Error") {
+		return fmt.Errorf("save the machine: %s", text)
+	}
+	return m.off()
 }
