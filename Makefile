@@ -38,8 +38,8 @@ test-kernel: ## all tests with the race detector; as root they load programs int
 	@mkdir -p $(OUT)
 	@.ci/go-test
 
-test-vm: deps ## the tests that boot stock Debian kernels under QEMU
-	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 50m -run 'VM' -v ./internal/cli ./hw
+test-vm: deps ## the tests that boot stock Debian kernels, and a whole Debian, under QEMU
+	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 50m -run 'VM' -v ./internal/cli ./hw ./internal/systemvm
 
 matrix: deps ## measure every kernel that Debian's archives offer and rewrite docs/kernels.md (half an hour)
 	$(GO) test -count=1 -timeout 3h -run 'TestMatrix$$' -v ./internal/cli -matrix

@@ -132,11 +132,16 @@ func (g *gateRun) fill(m *notify.Message) {
 
 func (g *gateRun) send(_ context.Context, m *notify.Message) {
 	c := &g.s.config.Notify
-	fmt.Fprintf(g.s.env.Err, "lastgood: %s: %s\n", m.Title, m.Text)
+	var logged bool
 	if g.live {
-		if err := g.journal.Send(m); err != nil {
+		err := g.journal.Send(m)
+		if logged = err == nil; !logged {
 			printError(g.s.env.Err, err)
 		}
+	}
+	// A unit's stderr is the journal (systemd.exec(5)): what stands there is not said twice.
+	if !logged || g.s.env.Getenv("JOURNAL_STREAM") == "" {
+		fmt.Fprintf(g.s.env.Err, "lastgood: %s: %s\n", m.Title, m.Text)
 	}
 	if c.MOTD == nil || *c.MOTD {
 		if err := g.motd.Update(m); err != nil {

@@ -53,6 +53,7 @@ var above = map[string][]string{
 	"internal/serve":           {"internal/baseline", "internal/gate", "internal/metrics", "internal/notify", "internal/page", "internal/report", "internal/snapshot"},
 	"internal/cli":             {"hw", "internal/kmsg", "internal/scrub", "internal/baseline", "internal/boot", "internal/bootloader", "internal/candidate", "internal/collect", "internal/compare", "internal/config", "internal/contract", "internal/gate", "internal/notify", "internal/kernels", "internal/netlab", "internal/preflight", "internal/report", "internal/snapshot", "internal/source", "internal/sysfs", "internal/veristat", "internal/vm", "internal/watch", "internal/workload", "internal/export", "internal/metrics", "internal/page", "internal/serve", "loader", "probes"},
 	"internal/layers":          {},
+	"internal/systemvm":        {},
 	"cmd/lastgood":             {"internal/cli"},
 	"deploy/grafana":           {},
 
