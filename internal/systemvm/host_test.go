@@ -1,6 +1,8 @@
 package systemvm
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,7 +64,7 @@ var parcel = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "parcel")
-	if _, err := command("", "tar", "-cf", path, "-C", filepath.Dir(pkg), filepath.Base(pkg), "-C", here, "quick"); err != nil {
+	if _, err := command("", "tar", "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "-cf", path, "-C", filepath.Dir(pkg), filepath.Base(pkg), "-C", here, "quick"); err != nil {
 		return "", err
 	}
 	return path, nil
@@ -90,38 +92,81 @@ echo here > /srv/data
 sync`
 
 // learned is a disk with a machine in it that runs, and has learned what it is held to: at the
-// second of its boots, of the older kernel. Scenarios go on from there.
-var learned = sync.OnceValues(func() (path string, err error) {
+// second of its boots, of the older kernel. Scenarios go on from there. The newest is kept in the
+// cache, for whoever runs these tests again.
+var learned = sync.OnceValues(func() (string, error) {
 	img, err := debian()
 	if err != nil {
 		return "", err
 	}
-	dir, err := scratch()
+	key, err := learnedKey(img)
 	if err != nil {
 		return "", err
 	}
-	path = filepath.Join(dir, "learned.qcow2")
-	if _, err := command("", "qemu-img", "create", "-q", "-f", "qcow2", "-b", img.path, "-F", "qcow2", path); err != nil {
+	cache := filepath.Dir(img.path)
+	path := filepath.Join(cache, "learned-"+key+".qcow2")
+	if exists(path) {
+		return path, nil
+	}
+	old, err := filepath.Glob(filepath.Join(cache, "learned-*.qcow2"))
+	if err != nil {
 		return "", err
+	}
+	for _, name := range old {
+		if err := os.Remove(name); err != nil {
+			return "", err
+		}
+	}
+	dir, err := os.MkdirTemp(cache, "making-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	made := filepath.Join(dir, "disk")
+	if err := learn(dir, img, made); err != nil {
+		return "", fmt.Errorf("prepare: %w", err)
+	}
+	return path, os.Rename(made, path)
+})
+
+// learnedKey is the digest of what a learned machine is made of.
+func learnedKey(img *image) (string, error) {
+	name, err := parcel()
+	if err != nil {
+		return "", err
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintln(h, img.path, base, install, quicken)
+	h.Write(b)
+	return hex.EncodeToString(h.Sum(nil))[:16], nil
+}
+
+func learn(dir string, img *image, path string) error {
+	if _, err := command("", "qemu-img", "create", "-q", "-f", "qcow2", "-b", img.path, "-F", "qcow2", path); err != nil {
+		return err
 	}
 	disks, err := disksOf(path, "unsafe")
 	if err != nil {
-		return "", err
+		return err
 	}
 	m, err := start(dir, disks)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer m.cut()
 	for _, step := range []func() error{
 		m.up, m.does(install), m.does(quicken), m.does("systemctl --no-block reboot"), m.up, m.settled, m.does("sync"), m.save,
 	} {
 		if err := step(); err != nil {
-			return "", fmt.Errorf("prepare: %w", err)
+			return err
 		}
 	}
-	return path, nil
-})
+	return nil
+}
 
 // does is a step that runs a command, which must succeed.
 func (m *machine) does(command string) func() error {
