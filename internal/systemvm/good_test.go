@@ -70,7 +70,7 @@ func TestVMDebianGoodBoot(t *testing.T) {
 	if _, err := command("", "qemu-img", "create", "-q", "-f", "qcow2", "-b", img.path, "-F", "qcow2", path); err != nil {
 		t.Fatal(err)
 	}
-	h := run(t, img, path, "unsafe")
+	h := run(t, img, careless(path), filepath.Dir(path))
 	h.comesUp()
 	h.runs(img.older)
 	h.sh(install)

@@ -70,11 +70,14 @@ var parcel = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// disksOf are a machine's: its own, and the parcel.
-func disksOf(path, cache string) ([]disk, error) {
+// withParcel are a machine's disks: its own, and the parcel.
+func withParcel(own disk) ([]disk, error) {
 	p, err := parcel()
-	return []disk{{path: path, format: "qcow2", cache: cache}, {path: p, format: "raw", cache: "writeback", readOnly: true}}, err
+	return []disk{own, {path: p, format: "raw", cache: "writeback", readOnly: true}}, err
 }
+
+// careless is a disk that nobody minds losing when the test is over.
+func careless(path string) disk { return disk{path: path, format: "qcow2", cache: "unsafe"} }
 
 // install puts lastgood on a running Debian by dpkg.
 const install = `set -e
@@ -149,7 +152,7 @@ func learn(dir string, img *image, path string) error {
 	if _, err := command("", "qemu-img", "create", "-q", "-f", "qcow2", "-b", img.path, "-F", "qcow2", path); err != nil {
 		return err
 	}
-	disks, err := disksOf(path, "unsafe")
+	disks, err := withParcel(careless(path))
 	if err != nil {
 		return err
 	}
@@ -202,17 +205,17 @@ func resume(t *testing.T) *host {
 	if err := copyFile(from, path); err != nil {
 		t.Fatal(err)
 	}
-	return run(t, img, path, "unsafe", "-loadvm", savedName)
+	return run(t, img, careless(path), dir, "-loadvm", savedName)
 }
 
 // run starts a machine for one test; a console is shown where the test fails.
-func run(t *testing.T, img *image, path, cache string, more ...string) *host {
+func run(t *testing.T, img *image, own disk, dir string, more ...string) *host {
 	t.Helper()
-	disks, err := disksOf(path, cache)
+	disks, err := withParcel(own)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := start(filepath.Dir(path), disks, more...)
+	m, err := start(dir, disks, more...)
 	if err != nil {
 		t.Fatal(err)
 	}

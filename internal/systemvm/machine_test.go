@@ -35,14 +35,19 @@ type machine struct {
 	boot, kernel string
 }
 
-// disk is a virtual disk and how it is used.
+// disk is a virtual disk: a file, or where socket is set what is offered there.
 type disk struct {
-	path, format, cache string
-	readOnly            bool
+	path, socket, format, cache string
+	readOnly                    bool
 }
 
 func (d disk) option() string {
-	o := "if=virtio,file=" + d.path + ",format=" + d.format + ",cache=" + d.cache
+	o := "if=virtio,format=" + d.format + ",cache=" + d.cache
+	if d.socket != "" {
+		o += ",file.driver=nbd,file.server.type=unix,file.server.path=" + d.socket
+	} else {
+		o += ",file.driver=file,file.filename=" + d.path
+	}
 	if d.readOnly {
 		o += ",readonly=on"
 	}

@@ -1,6 +1,7 @@
 package systemvm
 
 import (
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,26 +10,48 @@ import (
 	"lastgood/internal/snapshot"
 )
 
-// cutWhen takes the power away as soon as a condition of the guest's shell holds.
-func (h *host) cutWhen(condition string) {
-	h.Helper()
-	h.sh("for i in $(seq 20000); do if " + condition + "; then exit 0; fi; done; exit 1")
-	h.cut()
+// fragile is a host on a disk with a cache that forgets.
+type fragile struct {
+	*host
+	dir, path string
+	disk      *volatileDisk
+	cuts      int
 }
 
-// starts gives it power again.
-func (h *host) starts(path string) {
-	h.Helper()
-	disks, err := disksOf(path, "directsync")
+// powered gives it power: its first time as it was saved, then from its disk.
+func (f *fragile) powered(more ...string) {
+	f.Helper()
+	socket := filepath.Join(f.dir, "nbd")
+	d, err := serveVolatile(f.path, socket)
 	if err != nil {
-		h.Fatal(err)
+		f.Fatal(err)
 	}
-	m, err := start(filepath.Dir(path), disks)
+	f.disk = d
+	disks, err := withParcel(disk{socket: socket, format: "qcow2", cache: "writeback"})
 	if err != nil {
-		h.Fatal(err)
+		f.Fatal(err)
 	}
-	*h.machine = *m
-	h.comesUp()
+	m, err := start(f.dir, disks, more...)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.machine = m
+}
+
+// cutWhen takes the power away as soon as a condition of the guest's shell holds, and gives it
+// again. What the disk had not been told to keep may be lost.
+func (f *fragile) cutWhen(condition string) {
+	f.Helper()
+	f.sh("for i in $(seq 20000); do if " + condition + "; then exit 0; fi; done; exit 1")
+	f.cut()
+	f.cuts++
+	n, err := f.disk.cut(rand.New(rand.NewPCG(7, uint64(f.cuts))))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Logf("cut %d, when %s: %d blocks were in the disk's cache", f.cuts, condition, n)
+	f.powered()
+	f.comesUp()
 }
 
 // whole fails the test where the state folder is not.
@@ -50,9 +73,7 @@ func inUnit(name, state string) string {
 	return "[ \"$(systemctl show --value -p ActiveState " + name + ")\" = " + state + " ]"
 }
 
-// TestVMDebianPowerCut takes the power away in the midst of each of lastgood's units. The disk
-// has no cache that could hold back what was not written through, and none that loses it: what
-// the guest had not yet given to the disk is gone, as ext4 leaves it.
+// TestVMDebianPowerCut takes the power away in the midst of each of lastgood's units.
 func TestVMDebianPowerCut(t *testing.T) {
 	t.Parallel()
 	img := theDebian(t)
@@ -60,40 +81,45 @@ func TestVMDebianPowerCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "disk.qcow2")
-	if err := copyFile(from, path); err != nil {
+	dir := t.TempDir()
+	f := &fragile{host: &host{T: t, img: img}, dir: dir, path: filepath.Join(dir, "disk.qcow2")}
+	if err := copyFile(from, f.path); err != nil {
 		t.Fatal(err)
 	}
-	h := run(t, img, path, "directsync", "-loadvm", savedName)
-	h.sh("systemctl --no-block reboot")
-	h.comesUp()
+	f.powered("-loadvm", savedName)
+	t.Cleanup(func() {
+		f.cut()
+		if t.Failed() {
+			t.Logf("console:\n%s", f.tail())
+		}
+	})
+	f.sh("systemctl --no-block reboot")
+	f.comesUp()
 	for _, unit := range []string{"lastgood-gate.service", "lastgood-assess.service", "lastgood-bless.service"} {
-		h.cutWhen(inUnit(unit, "activating"))
-		h.starts(path)
+		f.cutWhen(inUnit(unit, "activating"))
 	}
-	h.settles()
-	h.runs(img.older)
-	h.is("kubelet.service", "active")
-	h.tells("good")
-	h.silent("gate-held", "rollback-armed", "regressed")
-	h.whole()
-	h.sound()
+	f.settles()
+	f.runs(img.older)
+	f.is("kubelet.service", "active")
+	f.tells("good")
+	f.silent("gate-held", "rollback-armed", "regressed")
+	f.whole()
+	f.sound()
 	// While what is to boot next is written down.
-	h.upgrade()
-	h.sh("systemctl --no-block reboot")
-	h.cutWhen(inUnit("lastgood-intent.service", "deactivating"))
-	h.starts(path)
-	h.runs(img.newer)
-	// While the newer kernel is left: it is remembered that it is, and not done yet.
-	h.cutWhen(`[[ "$(< /var/lib/lastgood/gate.json)" == *'"step": "returning"'* ]]`)
-	h.starts(path)
-	h.afterDecide(img)
+	f.upgrade()
+	f.sh("systemctl --no-block reboot")
+	f.cutWhen(inUnit("lastgood-intent.service", "deactivating"))
+	f.runs(img.newer)
+	// While the newer kernel is left: it is remembered that it is, and perhaps not done yet.
+	f.cutWhen(`[[ "$(< /var/lib/lastgood/gate.json)" == *'"step": "returning"'* ]]`)
+	f.afterDecide()
 }
 
 // afterDecide is a boot after the power went while the newer kernel was being left: GRUB was set,
 // or it was not. Either way that was the one rollback.
-func (h *host) afterDecide(img *image) {
+func (h *host) afterDecide() {
 	h.Helper()
+	img := h.img
 	h.settles()
 	h.whole()
 	s := h.state()
