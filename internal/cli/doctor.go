@@ -68,7 +68,7 @@ func (g *gateRun) askAll(ctx context.Context) []answerLine {
 		ask   func(context.Context) []answerLine
 	}{
 		{"state folder", g.askState}, {"last good boot", g.askBaseline}, {"this machine", g.askClock}, {"gate", g.askGate},
-		{"units", g.askUnits}, {"units", g.askHeldUnits}, {"units", g.askCycles}, {"units", g.askGreenboot},
+		{"units", g.askUnits}, {"units", g.askFailed}, {"units", g.askHeldUnits}, {"units", g.askCycles}, {"units", g.askGreenboot},
 		{"contract", g.askContract}, {"boot loader and rollback", g.askLoader}, {"boot loader and rollback", g.askPolicy}, {"who is told", g.askNotify},
 	} {
 		for _, l := range ask.ask(ctx) {

@@ -35,7 +35,7 @@ func (g *gateRun) askGate(ctx context.Context) []answerLine {
 // serviceUnits are those of the package and where each is enabled.
 var serviceUnits = []struct{ name, wantedBy string }{
 	{gate.GateUnit, "multi-user.target.wants"},
-	{"lastgood-assess.service", "boot-complete.target.requires"},
+	{gate.AssessUnit, "boot-complete.target.requires"},
 	{"lastgood-bless.service", "basic.target.wants"},
 	{"lastgood-decide.service", ""},
 	{"lastgood-intent.service", "multi-user.target.wants"},
