@@ -16,6 +16,7 @@ type fragile struct {
 	dir, path string
 	disk      *volatileDisk
 	cuts      int
+	seed      uint64
 }
 
 // powered gives it power: its first time as it was saved, then from its disk.
@@ -38,18 +39,23 @@ func (f *fragile) powered(more ...string) {
 	f.machine = m
 }
 
-// cutWhen takes the power away as soon as a condition of the guest's shell holds, and gives it
-// again. What the disk had not been told to keep may be lost.
+// cutWhen takes the power away as soon as a condition of the guest's shell holds, and gives it again.
 func (f *fragile) cutWhen(condition string) {
 	f.Helper()
 	f.sh("for i in $(seq 20000); do if " + condition + "; then exit 0; fi; done; exit 1")
+	f.cutNow("when " + condition)
+}
+
+// cutNow takes the power away and gives it again. What the disk had not been told to keep may be lost.
+func (f *fragile) cutNow(when string) {
+	f.Helper()
 	f.cut()
 	f.cuts++
-	n, err := f.disk.cut(rand.New(rand.NewPCG(7, uint64(f.cuts))))
+	n, err := f.disk.cut(rand.New(rand.NewPCG(f.seed, uint64(f.cuts))))
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Logf("cut %d, when %s: %d blocks were in the disk's cache", f.cuts, condition, n)
+	f.Logf("cut %d, %s: %d blocks were in the disk's cache", f.cuts, when, n)
 	f.powered()
 	f.comesUp()
 }
@@ -73,16 +79,16 @@ func inUnit(name, state string) string {
 	return "[ \"$(systemctl show --value -p ActiveState " + name + ")\" = " + state + " ]"
 }
 
-// TestVMDebianPowerCut takes the power away in the midst of each of lastgood's units.
-func TestVMDebianPowerCut(t *testing.T) {
-	t.Parallel()
+// fragileHost is the learned machine on such a disk, for one test.
+func fragileHost(t *testing.T, seed uint64) *fragile {
+	t.Helper()
 	img := theDebian(t)
 	from, err := learned()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	f := &fragile{host: &host{T: t, img: img}, dir: dir, path: filepath.Join(dir, "disk.qcow2")}
+	f := &fragile{host: &host{T: t, img: img}, dir: dir, seed: seed, path: filepath.Join(dir, "disk.qcow2")}
 	if err := copyFile(from, f.path); err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +99,14 @@ func TestVMDebianPowerCut(t *testing.T) {
 			t.Logf("console:\n%s", f.tail())
 		}
 	})
+	return f
+}
+
+// TestVMDebianPowerCut takes the power away in the midst of each of lastgood's units.
+func TestVMDebianPowerCut(t *testing.T) {
+	t.Parallel()
+	f := fragileHost(t, 7)
+	img := f.img
 	f.sh("systemctl --no-block reboot")
 	f.comesUp()
 	for _, unit := range []string{"lastgood-gate.service", "lastgood-assess.service", "lastgood-bless.service"} {
