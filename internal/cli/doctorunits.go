@@ -95,7 +95,7 @@ func (g *gateRun) askUnit(ctx context.Context, name, wantedBy string) (l answerL
 	}
 	enabled, err := g.anyOf(ctx, "/etc/systemd/system/"+wantedBy+"/"+name, "/usr/lib/systemd/system/"+wantedBy+"/"+name)
 	l = told(name+" is enabled", enabled, err, "systemctl enable "+name)
-	if !enabled && (name == assessUnit || name == blessUnit) {
+	if !enabled && (name == gate.AssessUnit || name == blessUnit) {
 		if other, err := g.greenboot(ctx); err == nil && other {
 			l = unwanted(l)
 			l.Detail, l.Hint = "greenboot decides here", ""
@@ -167,7 +167,6 @@ func (g *gateRun) askCycles(ctx context.Context) []answerLine {
 
 // Units that decide about a boot.
 const (
-	assessUnit = "lastgood-assess.service"
 	blessUnit  = "lastgood-bless.service"
 )
 
@@ -192,8 +191,8 @@ func (g *gateRun) askGreenboot(ctx context.Context) []answerLine {
 	if shipped {
 		from = greenbootShare
 	}
-	both, berr := g.anyOf(ctx, "/etc/systemd/system/basic.target.wants/"+blessUnit, "/etc/systemd/system/boot-complete.target.requires/"+assessUnit)
-	alone := told("greenboot alone decides about a boot", !both, errors.Join(err, serr, berr), fmt.Sprintf("systemctl disable %s %s; %s/README.md has the rest", blessUnit, assessUnit, from))
+	both, berr := g.anyOf(ctx, "/etc/systemd/system/basic.target.wants/"+blessUnit, "/etc/systemd/system/boot-complete.target.requires/"+gate.AssessUnit)
+	alone := told("greenboot alone decides about a boot", !both, errors.Join(err, serr, berr), fmt.Sprintf("systemctl disable %s %s; %s/README.md has the rest", blessUnit, gate.AssessUnit, from))
 	asks, aerr := g.anyOf(ctx, greenbootCheck)
 	return []answerLine{alone, told("greenboot asks lastgood", asks, aerr, fmt.Sprintf("install -m 755 %s/50-lastgood.sh %s", from, greenbootCheck))}
 }
