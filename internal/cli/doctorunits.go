@@ -165,10 +165,8 @@ func (g *gateRun) askCycles(ctx context.Context) []answerLine {
 	return out
 }
 
-// Units that decide about a boot.
-const (
-	blessUnit  = "lastgood-bless.service"
-)
+// blessUnit keeps a kernel that was tried.
+const blessUnit = "lastgood-bless.service"
 
 func (g *gateRun) greenboot(ctx context.Context) (bool, error) {
 	return g.anyOf(ctx, unitFiles("greenboot-healthcheck.service")...)
