@@ -29,6 +29,22 @@ func (h *host) doctor() (no []string, status int) {
 	return no, status
 }
 
+// serves has the results served, and asks for them: by a server without privilege, of files that
+// the gate and the assessment wrote in their sandboxes.
+func (h *host) serves() {
+	h.Helper()
+	h.sh("systemctl enable --now lastgood-serve.socket")
+	for path, want := range map[string]string{"/-/ready": "ready", "/metrics": `lastgood_verdict{verdict="good"} 1`, "/": "</html>"} {
+		out := h.sh("exec 3<> /dev/tcp/127.0.0.1/9878; printf 'GET " + path + " HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; cat <&3")
+		if !strings.Contains(out, " 200 OK") || !strings.Contains(out, want) || strings.Contains(out, "Lastgood-Faults") {
+			h.Errorf("%s: %.2000s\n%s", path, out, h.sh("ls -lR /var/lib/lastgood; journalctl -b -q --no-pager -u lastgood-serve | tail -n 20"))
+		}
+	}
+	if got := h.unit("lastgood-serve.service", "User"); got != "lastgood" {
+		h.Errorf("results are served by %q", got)
+	}
+}
+
 // probeSources are those whose time is that of the probes.
 var probeSources = []string{"bpf_probes", "bpf_attach", "bpf_behaviour", "bpf_speed", "census", "workloads"}
 
@@ -100,6 +116,7 @@ func TestVMDebianGoodBoot(t *testing.T) {
 	if out := h.sh("journalctl -b -q --no-pager -x MESSAGE_ID=1e0bd62484d74491881bd07f772867c8"); !strings.Contains(out, "Nothing is worse than at the last good boot") {
 		t.Errorf("the journal's catalogue does not explain it: %s", out)
 	}
+	h.serves()
 	took, probes := h.gateTook()
 	t.Logf("the gate took %.1f s by the guest's clock, the probes of one check %.1f s; %s", took, probes, h.sh("systemd-analyze | head -n 1"))
 	if took > probes+gateBeside {
