@@ -65,12 +65,13 @@ func (s *system) dpkg(t *testing.T, args ...string) string {
 
 // enabled are the links that a unit's [Install] makes.
 var enabled = map[string]string{
-	"lastgood-gate.service":   "multi-user.target.wants",
-	"lastgood-intent.service": "multi-user.target.wants",
-	"lastgood-assess.service": "boot-complete.target.requires",
-	"lastgood-bless.service":  "basic.target.wants",
-	"lastgood-notify.timer":   "timers.target.wants",
-	"lastgood-watch.timer":    "timers.target.wants",
+	"lastgood-gate.service":    "multi-user.target.wants",
+	"lastgood-intent.service":  "multi-user.target.wants",
+	"lastgood-assess.service":  "boot-complete.target.wants",
+	"lastgood-verdict.service": "boot-complete.target.requires",
+	"lastgood-bless.service":   "basic.target.wants",
+	"lastgood-notify.timer":    "timers.target.wants",
+	"lastgood-watch.timer":     "timers.target.wants",
 }
 
 func (s *system) enabled(unit string) bool {
@@ -222,9 +223,11 @@ func TestTheBinaryOfThePackage(t *testing.T) {
 	if out, err := exec.Command("cp", "-a", "--update", "/usr/lib/systemd/system", s.at("usr/lib/systemd/")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	s.write(t, "bin/true", "")
-	if err := os.Chmod(s.at("bin/true"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"bin/true", "usr/bin/true"} {
+		s.write(t, name, "")
+		if err := os.Chmod(s.at(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	units := []string{"multi-user.target", "boot-complete.target", "lastgood-decide.service", "lastgood-notify.service", "lastgood-watch.service", "lastgood-notify@lastgood-gate.service"}
 	for unit := range enabled {

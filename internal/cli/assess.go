@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +24,10 @@ func assessCommand() command {
 		long: `What lastgood-assess.service runs beside the boot. A check is repeated while something that
 is missing may still come, up to gate.assess_within after this command began; the last one
 counts. The checks of the declared contract are tried side by side until each has held for
-its stable_for, or its time is over, for 12 minutes at most. The exit status is 1 where this boot is worse, else 0: what could not be told must
-not keep boot-complete.target back, for a loader that counts boots would fall back for it.`,
+its stable_for, or its time is over, for 12 minutes at most. The exit status is 1 where this boot
+is worse, else 0. Where it is worse a mark is left for lastgood-verdict.service, which keeps
+boot-complete.target back: by a verdict and by nothing else, for a loader that counts boots
+falls back for it.`,
 		example: "lastgood __assess",
 		setup: func(f *pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
 			g := gateFlags(f)
@@ -52,10 +55,28 @@ func (g *gateRun) assess(ctx context.Context, s *session, every time.Duration) (
 	if err != nil {
 		printError(s.env.Err, err)
 	}
+	if err := g.markWorse(verdict); err != nil {
+		printError(s.env.Err, err)
+	}
 	if verdict == snapshot.Regressed {
 		return exitRegressed, nil
 	}
 	return exitOK, nil
+}
+
+// markWorse leaves the mark by which boot-complete.target is kept back, or takes it away.
+func (g *gateRun) markWorse(verdict snapshot.Verdict) error {
+	mark := gate.Mark(filepath.Join(g.runDir, filepath.Base(gate.WorsePath)))
+	if verdict != snapshot.Regressed {
+		if err := mark.Clear(); err != nil {
+			return fmt.Errorf("let boot-complete.target be reached: %w", err)
+		}
+		return nil
+	}
+	if err := mark.Set(g.summary()); err != nil {
+		return fmt.Errorf("keep boot-complete.target back: %w", err)
+	}
+	return nil
 }
 
 // longestAssess bounds an assessment, whatever the contract gives its checks: lastgood-assess.service is killed after 15 minutes.

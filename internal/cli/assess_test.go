@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +139,28 @@ func TestAssessTellsAllFailures(t *testing.T) {
 	}
 	if strings.Contains(out, "check three") || g.state(t).Wants != gate.Hold {
 		t.Errorf("%+v\n%s", g.state(t), out)
+	}
+}
+
+// TestMarkWorse: boot-complete.target is kept back by a verdict, and by no other end of an assessment.
+func TestMarkWorse(t *testing.T) {
+	unit, err := os.ReadFile("../../deploy/systemd/lastgood-verdict.service")
+	if err != nil || !strings.Contains(string(unit), "\nAssertPathExists=!"+gate.WorsePath+"\n") {
+		t.Errorf("the unit looks elsewhere: %v", err)
+	}
+	g := newGateHost(t).boot("new", newRelease)
+	name := filepath.Join(g.runDir, "worse")
+	for _, v := range []snapshot.Verdict{snapshot.Good, snapshot.Regressed, snapshot.Incomplete, snapshot.Regressed, snapshot.Invalid, "", snapshot.Regressed, snapshot.Learned} {
+		if err := g.markWorse(v); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(name); (err == nil) != (v == snapshot.Regressed) {
+			t.Errorf("%q: %v", v, err)
+		}
+	}
+	g.runDir = filepath.Join(g.runDir, "none\x00")
+	if err := g.markWorse(snapshot.Regressed); err == nil || !strings.Contains(err.Error(), "keep boot-complete.target back") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -35,7 +35,8 @@ func (g *gateRun) askGate(ctx context.Context) []answerLine {
 // serviceUnits are those of the package and where each is enabled.
 var serviceUnits = []struct{ name, wantedBy string }{
 	{gate.GateUnit, "multi-user.target.wants"},
-	{gate.AssessUnit, "boot-complete.target.requires"},
+	{gate.AssessUnit, "boot-complete.target.wants"},
+	{verdictUnit, "boot-complete.target.requires"},
 	{"lastgood-bless.service", "basic.target.wants"},
 	{"lastgood-decide.service", ""},
 	{"lastgood-intent.service", "multi-user.target.wants"},
@@ -95,7 +96,7 @@ func (g *gateRun) askUnit(ctx context.Context, name, wantedBy string) (l answerL
 	}
 	enabled, err := g.anyOf(ctx, "/etc/systemd/system/"+wantedBy+"/"+name, "/usr/lib/systemd/system/"+wantedBy+"/"+name)
 	l = told(name+" is enabled", enabled, err, "systemctl enable "+name)
-	if !enabled && (name == gate.AssessUnit || name == blessUnit) {
+	if !enabled && (name == gate.AssessUnit || name == verdictUnit || name == blessUnit) {
 		if other, err := g.greenboot(ctx); err == nil && other {
 			l = unwanted(l)
 			l.Detail, l.Hint = "greenboot decides here", ""
@@ -165,8 +166,11 @@ func (g *gateRun) askCycles(ctx context.Context) []answerLine {
 	return out
 }
 
-// blessUnit keeps a kernel that was tried.
-const blessUnit = "lastgood-bless.service"
+// blessUnit keeps a kernel that was tried; verdictUnit keeps boot-complete.target back where the boot was judged worse.
+const (
+	blessUnit   = "lastgood-bless.service"
+	verdictUnit = "lastgood-verdict.service"
+)
 
 func (g *gateRun) greenboot(ctx context.Context) (bool, error) {
 	return g.anyOf(ctx, unitFiles("greenboot-healthcheck.service")...)
@@ -189,7 +193,7 @@ func (g *gateRun) askGreenboot(ctx context.Context) []answerLine {
 	if shipped {
 		from = greenbootShare
 	}
-	both, berr := g.anyOf(ctx, "/etc/systemd/system/basic.target.wants/"+blessUnit, "/etc/systemd/system/boot-complete.target.requires/"+gate.AssessUnit)
+	both, berr := g.anyOf(ctx, "/etc/systemd/system/basic.target.wants/"+blessUnit, "/etc/systemd/system/boot-complete.target.requires/"+verdictUnit)
 	alone := told("greenboot alone decides about a boot", !both, errors.Join(err, serr, berr), fmt.Sprintf("systemctl disable %s %s; %s/README.md has the rest", blessUnit, gate.AssessUnit, from))
 	asks, aerr := g.anyOf(ctx, greenbootCheck)
 	return []answerLine{alone, told("greenboot asks lastgood", asks, aerr, fmt.Sprintf("install -m 755 %s/50-lastgood.sh %s", from, greenbootCheck))}

@@ -107,17 +107,7 @@ const HoldPath = "/run/lastgood/hold"
 
 // Set makes the file, whole, with the reason in it.
 func (h HoldFile) Set(why string) error {
-	dir := filepath.Dir(string(h))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("hold workloads: %w", err)
-	}
-	tmp := filepath.Join(dir, fmt.Sprintf(".hold.%d", os.Getpid()))
-	err := os.WriteFile(tmp, []byte(strings.TrimSpace(why)+"\n"), 0o644)
-	if err == nil {
-		err = os.Rename(tmp, string(h))
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
+	if err := Mark(h).Set(why); err != nil {
 		return fmt.Errorf("hold workloads: %w", err)
 	}
 	return nil
@@ -125,8 +115,40 @@ func (h HoldFile) Set(why string) error {
 
 // Clear removes it; one that is not there is no error.
 func (h HoldFile) Clear() error {
-	if err := os.Remove(string(h)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := Mark(h).Clear(); err != nil {
 		return fmt.Errorf("release workloads: %w", err)
+	}
+	return nil
+}
+
+// Mark is a file that units look at, gone with the boot.
+type Mark string
+
+// WorsePath is the mark of a boot that was assessed as worse: lastgood-verdict.service fails
+// where it is there, and keeps boot-complete.target back.
+const WorsePath = "/run/lastgood/worse"
+
+// Set makes the file, whole, with a line in it.
+func (m Mark) Set(text string) error {
+	dir, name := filepath.Split(string(m))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, fmt.Sprintf(".%s.%d", name, os.Getpid()))
+	err := os.WriteFile(tmp, []byte(strings.TrimSpace(text)+"\n"), 0o644)
+	if err == nil {
+		err = os.Rename(tmp, string(m))
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
+}
+
+// Clear removes it; one that is not there is no error.
+func (m Mark) Clear() error {
+	if err := os.Remove(string(m)); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
