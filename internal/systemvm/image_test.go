@@ -274,7 +274,7 @@ func entryID(release string) string {
 func installGRUB(dir, root, raw, release string) error {
 	m, err := start(dir, []disk{{path: raw, format: "raw", cache: "unsafe"}},
 		"-kernel", filepath.Join(root, "boot/vmlinuz-"+release), "-initrd", filepath.Join(root, "boot/initrd.img-"+release),
-		"-append", "root=/dev/vda1 rw console=ttyS0,115200 loglevel=5 panic=-1 no_timer_check tsc=reliable mitigations=off random.trust_cpu=on systemd.show_status=0", "-no-reboot")
+		"-append", "root=/dev/vda1 rw console=ttyS0,115200 loglevel=5 panic=-1 no_timer_check tsc=reliable mitigations=off nokaslr apparmor=0 selinux=0 random.trust_cpu=on systemd.show_status=0", "-no-reboot")
 	if err != nil {
 		return err
 	}
