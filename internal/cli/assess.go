@@ -209,6 +209,9 @@ func mostOf(rep *report.Report, snap *snapshot.Snapshot, failing snapshot.Severi
 		r := gate.Notify
 		if f.Code != contract.NotMet {
 			s := snap.Subject(snapshot.Key{Kind: f.Subject.Kind, ID: f.Subject.ID})
+			if s == nil {
+				return ""
+			}
 			if said := gate.Reaction(s.Text("on_regression")); said.Valid() {
 				r = said
 			}

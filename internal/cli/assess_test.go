@@ -12,6 +12,7 @@ import (
 	"lastgood/internal/baseline"
 	"lastgood/internal/contract"
 	"lastgood/internal/gate"
+	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
 
@@ -220,5 +221,18 @@ func TestContractThatCannotBeRead(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSummaryOf: who is told of a regression is told the worst of it.
+func TestSummaryOf(t *testing.T) {
+	rep := &report.Report{Verdict: snapshot.Regressed, Summary: "1 critical finding, 1 warning", Findings: []snapshot.Finding{
+		{Severity: snapshot.Warning, Message: "a fan is slower"}, {Severity: snapshot.Critical, Message: "disk sda is gone"}}}
+	if got, want := summaryOf(rep), "1 critical finding, 1 warning: disk sda is gone"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	rep.Verdict = snapshot.Good
+	if got := summaryOf(rep); got != rep.Summary {
+		t.Errorf("of a good boot: %q", got)
 	}
 }

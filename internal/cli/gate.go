@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"lastgood/internal/gate"
+	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
 
@@ -109,7 +109,7 @@ func (g *gateRun) check(ctx context.Context, out io.Writer) error {
 func (g *gateRun) conclude(ctx context.Context, as gate.EventType, err error) (snapshot.Verdict, error) {
 	e := gate.Event{Type: as}
 	if g.rep != nil {
-		e.Verdict, e.Summary, e.Most = g.rep.Verdict, g.rep.Summary, g.most
+		e.Verdict, e.Summary, e.Most = g.rep.Verdict, summaryOf(g.rep), g.most
 		e.Soon = as == gate.Checked && onlyLater(g.rep)
 		if err != nil { // it was judged, and only not printed
 			printError(g.s.env.Err, err)
@@ -121,4 +121,22 @@ func (g *gateRun) conclude(ctx context.Context, as gate.EventType, err error) (s
 	e.World = g.world(ctx)
 	_, _, herr := g.happen(ctx, e)
 	return e.Verdict, errors.Join(err, herr)
+}
+
+// summaryOf is a report's summary with the worst of what was found: whoever is told reads that
+// and not the report.
+func summaryOf(rep *report.Report) string {
+	if rep.Verdict != snapshot.Regressed {
+		return rep.Summary
+	}
+	var worst *snapshot.Finding
+	for i := range rep.Findings {
+		if f := &rep.Findings[i]; worst == nil || f.Severity.Rank() > worst.Severity.Rank() {
+			worst = f
+		}
+	}
+	if worst == nil {
+		return rep.Summary
+	}
+	return rep.Summary + ": " + worst.Message
 }

@@ -205,7 +205,9 @@ func resume(t *testing.T) *host {
 	if err := copyFile(from, path); err != nil {
 		t.Fatal(err)
 	}
-	return run(t, img, careless(path), dir, "-loadvm", savedName)
+	h := run(t, img, careless(path), dir, "-loadvm", savedName)
+	h.kernel = img.older // it said so before it was saved
+	return h
 }
 
 // run starts a machine for one test; a console is shown where the test fails.

@@ -88,7 +88,7 @@ func start(dir string, disks []disk, more ...string) (*machine, error) {
 	m.cmd = exec.Command(qemu, append(args, more...)...)
 	var said strings.Builder
 	m.cmd.Stderr = &said
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // whose threads stay until it ends
 	if err := m.cmd.Start(); err != nil {
 		return nil, err
 	}
