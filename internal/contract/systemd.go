@@ -16,8 +16,12 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// busPatience bounds all that is asked over one connection.
-const busPatience = time.Second
+// busPatience is how long nothing may come over a connection, and busWhole bounds all that is asked over one: six questions
+// about each of a hundred services take a slow machine, or one that is starting all of them, more than a second.
+const (
+	busPatience = time.Second
+	busWhole    = 6 * time.Second
+)
 
 // Where systemd answers: through the bus, and where that is not (yet, or any more) there by its private socket, which
 // root alone may use (systemd's src/core/dbus.c, bus_init_private).
@@ -26,8 +30,8 @@ const (
 	privateSocket = "/run/systemd/private"
 )
 
-// dialSystemd connects to the first of the two that answers. The connection has a hard deadline: a bus that takes a call and
-// never answers costs busPatience, not the boot.
+// dialSystemd connects to the first of the two that answers. The connection has hard deadlines: a bus that takes a call and
+// never answers costs busPatience, one that goes on to answer busWhole, and neither the boot.
 func dialSystemd(ctx context.Context) (*systemd.Conn, error) {
 	bus, err := dialBus(ctx, systemBus, true)
 	if err == nil {
@@ -48,22 +52,40 @@ func dialBus(ctx context.Context, socket string, hello bool) (*systemd.Conn, err
 	if _, err := os.Stat(socket); err != nil {
 		return nil, fmt.Errorf("connect %s: %w", socket, err)
 	}
-	deadline := time.Now().Add(busPatience)
+	begun := time.Now()
 	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) {
-		d := net.Dialer{Deadline: deadline}
+		d := net.Dialer{Deadline: begun.Add(busPatience)}
 		c, err := d.DialContext(ctx, "unix", socket)
 		if err != nil {
 			return nil, err
 		}
-		if err := c.SetDeadline(deadline); err != nil {
+		if err := c.SetDeadline(begun.Add(busPatience)); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		return greet(c, hello)
+		return greet(&patientConn{Conn: c, end: begun.Add(busWhole)}, hello)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect %s: %w", socket, err)
 	}
 	return conn, nil
+}
+
+// patientConn waits anew after everything that it reads, up to its end.
+type patientConn struct {
+	net.Conn
+	end time.Time
+}
+
+func (c *patientConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		next := time.Now().Add(busPatience)
+		if next.After(c.end) {
+			next = c.end
+		}
+		err = errors.Join(err, c.SetDeadline(next))
+	}
+	return n, err
 }
 
 func greet(c net.Conn, hello bool) (*dbus.Conn, error) {

@@ -35,7 +35,8 @@ type fakeSystemd struct {
 	state string
 	units []fakeUnit
 	jobs  []systemd.JobStatus
-	mute  bool // it takes calls and never answers
+	mute  bool          // it takes calls and never answers
+	slow  time.Duration // what each answer takes
 }
 
 // listen serves on a socket of its own until the test ends.
@@ -90,6 +91,7 @@ func (f *fakeSystemd) calls(w io.Writer, r io.Reader) {
 		if f.mute || m.Type != dbus.TypeMethodCall {
 			continue
 		}
+		time.Sleep(f.slow) // a machine that is busy, and not a wait for anything
 		body := f.answer(m)
 		out := &dbus.Message{Type: dbus.TypeMethodReply, Headers: map[dbus.HeaderField]dbus.Variant{dbus.FieldReplySerial: dbus.MakeVariant(m.Serial())}}
 		if body == nil {
@@ -256,6 +258,28 @@ func TestBusDeaf(t *testing.T) {
 	}
 	if took := time.Since(start); took > 3*busPatience {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// TestBusSlow: systemd that answers, and takes longer for all of it than one answer may take, is
+// asked to the end.
+func TestBusSlow(t *testing.T) {
+	f := &fakeSystemd{state: "running", slow: 12 * time.Millisecond}
+	for i := range 18 {
+		f.units = append(f.units, fakeUnit{name: fmt.Sprintf("d%d.service", i), load: "loaded", active: "active", sub: "running", file: "enabled", result: "success"})
+	}
+	start := time.Now()
+	subjects, err := unitsOf(t.Context(), dialFake(t, f))
+	if err != nil || len(subjects) != len(f.units) {
+		t.Fatalf("%d units, %v", len(subjects), err)
+	}
+	for _, s := range subjects {
+		if s.Outcome != snapshot.Measured || len(s.Errs) > 0 {
+			t.Errorf("%s: %s %s %v", s.ID, s.Outcome, s.Reason, s.Errs)
+		}
+	}
+	if took := time.Since(start); took < busPatience {
+		t.Errorf("it took %v, which shows nothing", took)
 	}
 }
 

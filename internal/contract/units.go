@@ -94,7 +94,7 @@ func readUnits(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 	if !runs {
 		return []snapshot.Subject{{Kind: unitKind, ID: "systemd", Outcome: snapshot.Unsupported, Reason: "this host does not run systemd: there is no " + booted}}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, busPatience)
+	ctx, cancel := context.WithTimeout(ctx, busWhole)
 	defer cancel()
 	conn, err := dialSystemd(ctx)
 	if err != nil {
