@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"lastgood/internal/gate"
 	"lastgood/internal/notify"
@@ -95,8 +96,8 @@ echo here > /srv/data
 sync`
 
 // learned is a disk with a machine in it that runs, and has learned what it is held to: at the
-// second of its boots, of the older kernel. Scenarios go on from there. The newest is kept in the
-// cache, for whoever runs these tests again.
+// second of its boots, of the older kernel. Scenarios go on from there. It is kept in the cache
+// for whoever runs these tests again.
 var learned = sync.OnceValues(func() (string, error) {
 	img, err := debian()
 	if err != nil {
@@ -111,15 +112,7 @@ var learned = sync.OnceValues(func() (string, error) {
 	if exists(path) {
 		return path, nil
 	}
-	old, err := filepath.Glob(filepath.Join(cache, "learned-*.qcow2"))
-	if err != nil {
-		return "", err
-	}
-	for _, name := range old {
-		if err := os.Remove(name); err != nil {
-			return "", err
-		}
-	}
+	forget(cache)
 	dir, err := os.MkdirTemp(cache, "making-")
 	if err != nil {
 		return "", err
@@ -131,6 +124,22 @@ var learned = sync.OnceValues(func() (string, error) {
 	}
 	return path, os.Rename(made, path)
 })
+
+// forget removes from the cache what other sources were tested with, and what a run that was killed
+// left there, when nobody can be at it any more.
+func forget(cache string) {
+	for _, pattern := range []string{"learned-*.qcow2", "making-*"} {
+		found, err := filepath.Glob(filepath.Join(cache, pattern))
+		if err != nil {
+			continue
+		}
+		for _, name := range found {
+			if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > 6*time.Hour {
+				_ = os.RemoveAll(name) // it is only room
+			}
+		}
+	}
+}
 
 // learnedKey is the digest of what a learned machine is made of.
 func learnedKey(img *image) (string, error) {
