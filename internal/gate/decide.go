@@ -200,11 +200,11 @@ func (d *step) untold() {
 		if d.e.Soon {
 			return
 		}
-		d.tell(NoticeIncomplete, "this boot could not be judged, and the workloads are not held for it: %s", d.e.Summary)
+		d.tell(NoticeIncomplete, "the workloads are not held for it: %s", d.e.Summary)
 	case snapshot.Invalid:
-		d.tell(NoticeInvalid, "this is not what was to be judged, and the workloads are not held for it: %s", d.e.Summary)
+		d.tell(NoticeInvalid, "the workloads are not held for it: %s", d.e.Summary)
 	default:
-		d.tell(NoticeFailed, "lastgood itself failed, and the workloads are not held for it: %s", d.e.Summary)
+		d.tell(NoticeFailed, "the workloads are not held for it: %s", d.e.Summary)
 	}
 }
 
