@@ -35,7 +35,7 @@ type cutter struct {
 func (c *cutter) cutIn(unit, states string, most float64) {
 	c.Helper()
 	wait := c.random.Float64() * most
-	out, status, err := c.run(fmt.Sprintf(`while state=$(systemctl show --value -p ActiveState %s); [ $SECONDS -lt 90 ]; do case $state in %s) break ;; esac; done
+	out, status, err := c.run(fmt.Sprintf(`while state=$(systemctl show --value -p ActiveState %s); [ $SECONDS -lt 90 ]; do case $state in %s) break ;; esac; sleep 0.02; done
 echo "$state at $(cut -d' ' -f1 /proc/uptime) s"
 sleep %.3f
 [ %[4]t = true ] && ls /var/lib/lastgood/spool 2> /dev/null | grep json
@@ -114,7 +114,9 @@ func TestVMDebianPowerCutAtRandom(t *testing.T) {
 	if c.kernel == img.newer {
 		c.cutIn("lastgood-decide.service", atWork, 1)
 	}
-	c.cutIn("lastgood-bless.service", atWork, 0.3)
+	if c.kernel == img.older {
+		c.cutIn("lastgood-bless.service", atWork, 0.3)
+	}
 	c.end()
 }
 
