@@ -146,7 +146,7 @@ func (c *cutter) end() {
 	c.deliver()
 }
 
-// deliver has somebody listen at last: each message comes once, those of the boots that were cut
+// deliver has somebody listen at last, to one message at a time: all of them come, those of the boots that were cut
 // first, in the order in which they were written.
 func (c *cutter) deliver() {
 	c.Helper()
@@ -155,10 +155,13 @@ func (c *cutter) deliver() {
 	}
 	out := c.sh(`systemctl stop lastgood-notify.timer lastgood-notify.service
 cd /root
-{ while :; do { sleep 1; printf 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'; } | busybox nc -l -p 8099 >> heard; echo >> heard; done; } &
+{ while :; do { sleep 1; printf 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'; } | busybox nc -l -p 8099 >> heard; echo >> heard; done; } 2> /dev/null &
 listener=$!
-for i in $(seq 50); do ss -ltn | grep -q :8099 && break; sleep 0.1; done
-lastgood notify --now >&2
+for i in $(seq 60); do
+  for j in $(seq 50); do ss -ltn | grep -q :8099 && break; sleep 0.1; done
+  lastgood notify --now > /dev/null 2>&1
+  ls /var/lib/lastgood/spool | grep -q json || break
+done
 kill $listener; pkill -x busybox
 grep -a '^{' heard | jq -r '[.number, .boot_id, .event] | @tsv'`)
 	c.Logf("told, in this order:\n%s", out)
@@ -167,7 +170,7 @@ grep -a '^{' heard | jq -r '[.number, .boot_id, .event] | @tsv'`)
 		var number int64
 		var boot, event string
 		if n, _ := fmt.Sscan(line, &number, &boot, &event); n != 3 {
-			continue // what the command says
+			c.Fatalf("no message: %s", line)
 		}
 		if number < last {
 			c.Errorf("message %d came after %d", number, last)
