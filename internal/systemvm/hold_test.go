@@ -24,6 +24,7 @@ func TestVMDebianHoldAndRelease(t *testing.T) {
 	h.tells("gate-held", "data")
 	h.silent("rollback-armed", "tool-failed", "action-failed", "good")
 	h.sound("lastgood-assess.service")
+	h.is("boot-complete.target", "inactive")
 	s := h.state()
 	if s.Verdict != snapshot.Regressed || s.Held == "" || s.Wants != gate.Hold || s.Strikes != 1 {
 		t.Errorf("state: %+v\n%s", s, h.log())
