@@ -113,7 +113,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 	state := filepath.Join(t.TempDir(), "state")
 	before := traces(t)
-	if out, err := lastgoodProcess(t, "check", "--state-dir", state).CombinedOutput(); err != nil {
+	if out, err := lastgoodProcess(t, "check", "--budget", "2m", "--state-dir", state).CombinedOutput(); err != nil {
 		t.Fatalf("first check: %v\n%s", err, out)
 	}
 	for i := range 20 {
@@ -142,7 +142,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
-	out, err := lastgoodProcess(t, "check", "--state-dir", state).CombinedOutput()
+	out, err := lastgoodProcess(t, "check", "--budget", "2m", "--state-dir", state).CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), "GOOD: ") {
 		t.Errorf("check after the kills: %v\n%s", err, out)
 	}
