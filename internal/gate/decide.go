@@ -86,7 +86,7 @@ func (d *step) newBoot() {
 		return
 	}
 	before := d.s
-	d.s.Boot, d.s.Verdict, d.s.Wants, d.s.Held = d.e.Boot, "", "", ""
+	d.s.Boot, d.s.Verdict, d.s.Told, d.s.Wants, d.s.Held = d.e.Boot, "", "", "", ""
 	d.s.Released, d.s.Confirmed, d.s.Struck = false, false, false
 	d.do(ClearHold, "") // /run outlives a soft reboot
 	switch before.Step {
@@ -145,8 +145,10 @@ func (d *step) afterReturning() {
 func (d *step) judged(whole bool) {
 	switch d.e.Verdict {
 	case snapshot.Good, snapshot.Learned:
+		d.s.Told = ""
 		d.good(whole)
 	case snapshot.Regressed:
+		d.s.Told = ""
 		d.regressed()
 	default:
 		d.untold()
@@ -195,11 +197,15 @@ func (d *step) untold() {
 	if d.s.Verdict != snapshot.Regressed {
 		d.s.Verdict = d.e.Verdict
 	}
+	if d.e.Verdict == snapshot.Incomplete && d.e.Soon {
+		return
+	}
+	if d.e.Verdict != "" && d.e.Verdict == d.s.Told {
+		return // the gate said so, and the assessment found no more
+	}
+	d.s.Told = d.e.Verdict
 	switch d.e.Verdict {
 	case snapshot.Incomplete:
-		if d.e.Soon {
-			return
-		}
 		d.tell(NoticeIncomplete, "the workloads are not held for it: %s", d.e.Summary)
 	case snapshot.Invalid:
 		d.tell(NoticeInvalid, "the workloads are not held for it: %s", d.e.Summary)

@@ -184,6 +184,8 @@ func TestStories(t *testing.T) {
 			[]string{"idle; HELD; clear-hold; set-hold; tell gate-held", "returning; HELD; set-default 6.1.0-30; tell rollback-armed; reboot", "recovered; clear-hold; tell rolled-back-good", "idle; HELD; clear-hold; set-hold; tell gate-held", "idle; HELD; tell rollback-refused"}},
 		{"what could not be told holds nothing", roll, []Event{ev(Checked, "1", newKernel, snapshot.Incomplete), ev(Checked, "1", newKernel, ""), ev(Decided, "1", newKernel, "")},
 			[]string{"idle; clear-hold; tell incomplete", "idle; tell tool-failed", "idle"}},
+		{"a fallback is told once a boot", roll, []Event{ev(Checked, "1", oldKernel, snapshot.Invalid), ev(Assessed, "1", oldKernel, snapshot.Invalid), ev(Assessed, "1", oldKernel, snapshot.Incomplete), ev(Checked, "2", oldKernel, snapshot.Invalid)},
+			[]string{"idle; clear-hold; tell invalid", "idle", "idle; tell incomplete", "idle; clear-hold; tell invalid"}},
 		{"the loader did not do as set", roll, []Event{ev(Checked, "1", newKernel, snapshot.Regressed), ev(Decided, "1", newKernel, ""), ev(Checked, "2", newKernel, snapshot.Regressed), ev(Decided, "2", newKernel, "")},
 			[]string{"idle; HELD; clear-hold; set-hold; tell gate-held", "returning; HELD; set-default 6.1.0-30; tell rollback-armed; reboot", "idle; HELD; clear-hold; tell rollback-missed; set-hold; tell gate-held", "idle; HELD; tell rollback-refused"}},
 	} {

@@ -85,6 +85,8 @@ type State struct {
 	// Boot is the boot that the next fields are of.
 	Boot    Boot             `json:"boot"`
 	Verdict snapshot.Verdict `json:"verdict,omitempty"`
+	// Told is the verdict without an answer that somebody was told of in this boot.
+	Told snapshot.Verdict `json:"told,omitempty"`
 	// Wants is what the regression of this boot calls for.
 	Wants Reaction `json:"wants,omitempty"`
 	// Held says why workloads are held, "" where they are not.
