@@ -12,7 +12,7 @@ STATE   ?= $(OUT)/state
 FUZZTIME ?= 30s
 SOURCES := $(shell find bpf loader probes hw cmd internal -name '*.go' -o -name '*.o' 2>/dev/null)
 
-.PHONY: help build run test deps test-unit test-kernel test-package test-vm matrix generate check-generated lint fuzz bench package clean
+.PHONY: help build run test deps test-unit test-kernel test-package test-vm test-cuts matrix generate check-generated lint fuzz bench package clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-kernel: ## all tests with the race detector; as root they load programs int
 
 test-vm: deps ## the tests that boot stock Debian kernels, and a whole Debian, under QEMU
 	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 50m -run 'VM' -v ./internal/cli ./hw ./internal/systemvm
+
+test-cuts: deps ## the power taken from a whole Debian at random instants, of another seed each time
+	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 50m -run 'CutAtRandom' -v ./internal/systemvm -cut-seed $$RANDOM
 
 matrix: deps ## measure every kernel that Debian's archives offer and rewrite docs/kernels.md (half an hour)
 	$(GO) test -count=1 -timeout 3h -run 'TestMatrix$$' -v ./internal/cli -matrix
