@@ -71,6 +71,7 @@ func (g *gateRun) gate(ctx context.Context, s *session) (snapshot.Verdict, error
 	}
 	// A hold that another boot left (a soft reboot keeps /run) ends before anything can fail.
 	g.identify(ctx)
+	g.s.hurry = true
 	if _, _, err := g.happen(ctx, gate.Event{Type: gate.Booted}); err != nil {
 		printError(s.env.Err, err)
 	}

@@ -42,6 +42,7 @@ type session struct {
 	config      config.Config
 	root        *sysfs.Root
 	contract    *contract.Watch // the declared contract where it is waited for, else nil
+	hurry       bool            // workloads wait for what is measured
 }
 
 const defaultStateDir = "/var/lib/lastgood"
@@ -135,7 +136,7 @@ func (s *session) collect(ctx context.Context, phase string, from []source.Sourc
 	from = s.bound(from)
 	o := collect.Options{
 		Host: s.host(), Sources: from, Tool: tool(), Phase: phase, Budget: s.budget, Jobs: s.jobs,
-		Guard: guard, Unguarded: unguarded, Progress: p.show,
+		Guard: guard, Unguarded: unguarded, Progress: p.show, Hurry: s.hurry,
 	}
 	if objects == nil {
 		snap, err := collect.Run(ctx, o)

@@ -48,6 +48,9 @@ type Options struct {
 	// nothing is loaded, unless Unguarded says why that is safe.
 	Guard     func(boot, build string) (Guard, error)
 	Unguarded string
+	// Hurry leaves the measuring process its ordinary priority: the workloads do not run
+	// yet, and wait for it.
+	Hurry bool
 	// Input is handed to the measuring process, for it to make the same steps from.
 	Input json.RawMessage
 	// Child starts the measuring process; nil means this very binary.

@@ -164,6 +164,10 @@ func TestStepsRunInAChildOfLowPriority(t *testing.T) {
 			t.Errorf("%s ran at nice %d", id, nice)
 		}
 	}
+	hasty := run(t, Options{Sources: only("calm"), Guard: (&noteGuard{}).open, Hurry: true})
+	if nice, ok := hasty.Subject(snapshot.Key{Kind: "thing", ID: "calm/a"}).Attrs["nice"].Int(); !ok || nice != 0 {
+		t.Errorf("in a hurry it ran at nice %d (%v)", nice, ok)
+	}
 	if d := cmp.Diff([]string{"begin calm", "end calm", "begin last", "end last"}, g.notes); d != "" {
 		t.Errorf("guard (-want +got):\n%s", d)
 	}

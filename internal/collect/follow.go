@@ -112,7 +112,7 @@ func thisBinary() (string, []string, error) {
 
 // talk sends the request and follows the frames.
 func (c *child) talk(in io.Writer, out io.Reader) error {
-	req := request{MemoryBytes: childMemory, Input: c.run.o.Input}
+	req := request{MemoryBytes: childMemory, Hurry: c.run.o.Hurry, Input: c.run.o.Input}
 	for _, t := range c.tasks {
 		req.Steps = append(req.Steps, t.id())
 	}

@@ -17,6 +17,8 @@ type request struct {
 	Steps []string `json:"steps"` // ids, in order
 	// Input is what the steps are made from besides this host: objects to measure.
 	Input json.RawMessage `json:"input,omitempty"`
+	// Hurry: do not stand back for others.
+	Hurry bool `json:"hurry,omitempty"`
 	// MemoryBytes bounds the child's writable memory.
 	MemoryBytes uint64 `json:"memory_bytes"`
 }
