@@ -28,7 +28,7 @@ func TestVMDebianOwnFaults(t *testing.T) {
 	h.replace("gate | __assess | bless | decide | __intent", "kill -SEGV $$")
 	h.reboot()
 	h.is("kubelet.service", "active")
-	h.sound("lastgood-gate.service", "lastgood-assess.service", "lastgood-decide.service", "lastgood-intent.service")
+	h.sound("lastgood-gate.service", "lastgood-assess.service", "lastgood-bless.service", "lastgood-decide.service", "lastgood-intent.service")
 	h.is("lastgood-gate.service", "failed")
 	if texts := strings.Join(h.told("tool-failed"), "\n"); !strings.Contains(texts, "lastgood-gate.service") || !strings.Contains(texts, "lastgood-assess.service") {
 		t.Errorf("told: %q\n%s", texts, h.log())
