@@ -41,8 +41,8 @@ test-kernel: ## all tests with the race detector; as root they load programs int
 test-vm: deps ## the tests that boot stock Debian kernels, and a whole Debian, under QEMU
 	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 50m -run 'VM' -v ./internal/cli ./hw ./internal/systemvm
 
-test-cuts: deps ## the power taken from a whole Debian at random instants, of another seed each time
-	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 50m -run 'CutAtRandom' -v ./internal/systemvm -cut-seed $$RANDOM
+test-cuts: deps ## a whole Debian: the power goes at random instants, of another seed each time, and all of lastgood hangs
+	LASTGOOD_REQUIRE=vm $(GO) test -count=1 -timeout 60m -run 'CutAtRandom|FailsOpen' -v ./internal/systemvm -cut-seed $$RANDOM -long
 
 matrix: deps ## measure every kernel that Debian's archives offer and rewrite docs/kernels.md (half an hour)
 	$(GO) test -count=1 -timeout 3h -run 'TestMatrix$$' -v ./internal/cli -matrix
