@@ -110,6 +110,7 @@ func alertCases(t *testing.T) (fires, silent map[string]bool) {
 		var file struct {
 			RuleFiles []string `yaml:"rule_files"`
 			Every     string   `yaml:"evaluation_interval"`
+			Order     []string `yaml:"group_eval_order"`
 			Tests     []struct {
 				Name, Interval string
 				Series         []struct{ Series, Values string } `yaml:"input_series"`

@@ -161,9 +161,9 @@ func TestTerminatedInOrder(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 100 { // until the measuring child is there
-		if len(measuring(t)) > 1 {
-			break
+	for deadline := time.Now().Add(20 * time.Second); len(measuring(t)) < 2; { // until the measuring child is there
+		if time.Now().After(deadline) {
+			t.Fatal("the check has not started to measure")
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -174,7 +174,7 @@ func TestTerminatedInOrder(t *testing.T) {
 	if status := cmd.ProcessState.ExitCode(); status != exitIncomplete || !strings.Contains(out.String(), "interrupted") {
 		t.Errorf("exit %d (%v):\n%s", status, err, &out)
 	}
-	for range 50 {
+	for range 500 {
 		if len(measuring(t)) == 0 {
 			return
 		}
