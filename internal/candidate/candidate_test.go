@@ -2,19 +2,15 @@ package candidate
 
 import (
 	"bytes"
-	"compress/gzip"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
@@ -158,48 +154,6 @@ func config(set ...string) string {
 	return "#\n# Automatically generated\n#\nCONFIG_" + strings.Join(set, "\nCONFIG_") + "\n# CONFIG_OTHER is not set\n"
 }
 
-func cpio(names ...string) []byte {
-	var b bytes.Buffer
-	for _, n := range append(names, "TRAILER!!!") {
-		body := "x"
-		if n == "TRAILER!!!" {
-			body = ""
-		}
-		fmt.Fprintf(&b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 1, 0o100644, 0, 0, 1, 0, len(body), 0, 0, 0, 0, len(n)+1, 0)
-		b.WriteString(n + "\x00")
-		for b.Len()%4 != 0 {
-			b.WriteByte(0)
-		}
-		b.WriteString(body)
-		for b.Len()%4 != 0 {
-			b.WriteByte(0)
-		}
-	}
-	return b.Bytes()
-}
-
-func gzipped(t testing.TB, b []byte) []byte {
-	t.Helper()
-	var buf bytes.Buffer
-	w := gzip.NewWriter(&buf)
-	if _, err := w.Write(b); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return buf.Bytes()
-}
-
-func zstded(t testing.TB, b []byte) []byte {
-	t.Helper()
-	w, err := zstd.NewWriter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w.EncodeAll(b, nil)
-}
-
 // TestRootDisk: the driver behind LVM, partition and disk must be in the initramfs.
 func TestRootDisk(t *testing.T) {
 	host := hostAt(t, machine(t))
@@ -273,149 +227,6 @@ func TestLoadedModules(t *testing.T) {
 	}
 }
 
-// bzImage wraps a packed kernel as the boot protocol describes it.
-func bzImage(payload []byte, length int) []byte {
-	b := make([]byte, 2*512)
-	b[0x1f1] = 1
-	copy(b[0x202:], "HdrS")
-	binary.LittleEndian.PutUint16(b[0x206:], 0x20f)
-	binary.LittleEndian.PutUint32(b[0x248:], 16)
-	binary.LittleEndian.PutUint32(b[0x24c:], uint32(len(payload)+4))
-	b = append(append(b, make([]byte, 16)...), payload...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(length))
-	return append(b, "the rest"...)
-}
-
-// elfWith is an ELF file with one section.
-func elfWith(section string, data []byte) []byte {
-	names := "\x00" + section + "\x00.shstrtab\x00"
-	b := make([]byte, 64)
-	copy(b, "\x7fELF\x02\x01\x01")
-	for at, v := range map[int]uint16{16: 2, 18: 62, 52: 64, 58: 64, 60: 3, 62: 2} {
-		binary.LittleEndian.PutUint16(b[at:], v)
-	}
-	binary.LittleEndian.PutUint32(b[20:], 1)
-	binary.LittleEndian.PutUint64(b[40:], uint64(64+len(data)+len(names)))
-	b = append(append(b, data...), names...)
-	for _, s := range [][4]int{{}, {1, 1, 64, len(data)}, {2 + len(section), 3, 64 + len(data), len(names)}} {
-		h := make([]byte, 64)
-		binary.LittleEndian.PutUint32(h, uint32(s[0]))
-		binary.LittleEndian.PutUint32(h[4:], uint32(s[1]))
-		binary.LittleEndian.PutUint64(h[24:], uint64(s[2]))
-		binary.LittleEndian.PutUint64(h[32:], uint64(s[3]))
-		b = append(b, h...)
-	}
-	return b
-}
-
-func TestReadBTF(t *testing.T) {
-	kernel := elfWith(".BTF", []byte("type information"))
-	images := map[string][]byte{
-		"vmlinux": kernel, "gzip": bzImage(gzipped(t, kernel), len(kernel)), "zstd": bzImage(zstded(t, kernel), len(kernel)), "not packed": bzImage(kernel, len(kernel)),
-	}
-	if xz, err := exec.LookPath("xz"); err == nil {
-		cmd := exec.Command(xz, "--x86", "--lzma2=preset=1", "--check=crc32", "--stdout")
-		cmd.Stdin = bytes.NewReader(kernel)
-		packed, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		images["xz"] = bzImage(packed, len(kernel))
-	}
-	for name, image := range images {
-		got, err := readBTF(t.Context(), put(t, t.TempDir(), "vmlinuz", string(image)))
-		if err != nil || string(got) != "type information" {
-			t.Errorf("%s: %q, %v", name, got, err)
-		}
-	}
-	for name, image := range map[string][]byte{
-		"empty": nil, "text": []byte("no kernel"), "cut off": images["gzip"][:1100], "no BTF": elfWith(".text", nil), "damaged": bzImage([]byte("\x1f\x8bnothing"), 100),
-		"a bomb": bzImage(gzipped(t, kernel), maxVmlinux+1), "shorter than said": bzImage(gzipped(t, kernel), len(kernel)+1), "packed in a new way": bzImage([]byte("????????"), 10),
-	} {
-		if got, err := readBTF(t.Context(), put(t, t.TempDir(), "vmlinuz", string(image))); err == nil {
-			t.Errorf("%s: %q, no error", name, got)
-		}
-	}
-}
-
-// TestTypes: an object whose programs need no type of the kernel's lacks none, and a
-// kernel that cannot be read is a gap.
-func TestTypes(t *testing.T) {
-	host := hostAt(t, machine(t))
-	object := "../../bpf/datapath_small_bpfel.o"
-	bad := put(t, t.TempDir(), "vmlinuz", "text")
-	if found, gaps := Read(t.Context(), host, Files{Release: "r", Image: bad}, []string{object}); len(found) > 0 || !gapped(gaps, typeMissing) {
-		t.Errorf("%v, %v", codes(found), gaps)
-	}
-	none := put(t, t.TempDir(), "vmlinux", string(elfWith(".text", nil)))
-	if found, _ := Read(t.Context(), host, Files{Release: "r", Image: none}, []string{object}); !slices.Equal(codes(found), []string{"btf-lacks warning btf"}) {
-		t.Errorf("%v", codes(found))
-	}
-}
-
-// modinfoFile is a module that asks for firmware.
-func modinfoFile(t testing.TB, firmware ...string) string {
-	t.Helper()
-	info := "license=GPL\x00"
-	for _, f := range firmware {
-		info += "firmware=" + f + "\x00"
-	}
-	return put(t, t.TempDir(), "m.ko", string(elfWith(".modinfo", []byte(info))))
-}
-
-// TestFirmware: a file is missed only where the running kernel's module does not ask for
-// it too, and it is there packed as well.
-func TestFirmware(t *testing.T) {
-	d := machine(t)
-	put(t, d, "lib/firmware/fw/there.bin", "x")
-	put(t, d, "lib/firmware/fw/packed.bin.zst", "x")
-	r := &reader{host: hostAt(t, d), files: Files{Release: "r"}}
-	then := modinfoFile(t, "fw/there.bin", "fw/packed.bin", "fw/old.bin", "fw/new.bin", "fw/any*.bin", "../escape")
-	if err := r.firmwareOf(t.Context(), "m", then, modinfoFile(t, "fw/old.bin")); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"firmware-missing warning firmware/fw/new.bin"}, codes(r.found)); diff != "" {
-		t.Error(diff)
-	}
-	if err := r.firmwareOf(t.Context(), "m", put(t, t.TempDir(), "m.ko", "text"), then); err == nil {
-		t.Error("a module that is none was read")
-	}
-}
-
-func TestMicrocode(t *testing.T) {
-	with, without := []string{"kernel", "kernel/x86/microcode/AuthenticAMD.bin", "init"}, []string{"init", "usr/lib/firmware/x86/microcode"}
-	for _, c := range []struct {
-		now, then []string
-		want      []string
-	}{{with, with, nil}, {without, with, nil}, {without, without, nil}, {with, without, []string{"microcode-lost warning microcode"}}} {
-		r := &reader{files: Files{Release: "r"}}
-		r.compareMicrocode(c.now, c.then)
-		if diff := cmp.Diff(c.want, codes(r.found)); diff != "" {
-			t.Error(diff)
-		}
-	}
-}
-
-func FuzzInitramfs(f *testing.F) {
-	f.Add(cpio("init", "a.ko"))
-	f.Add(append(cpio("kernel/x86"), gzipped(f, cpio("init"))...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		names, err := readInitramfs(bytes.NewReader(b))
-		if err == nil && len(b) > 0 && len(names) > 200*len(b) {
-			t.Fatalf("%d files out of %d bytes", len(names), len(b))
-		}
-	})
-}
-
-func FuzzPayload(f *testing.F) {
-	f.Add(bzImage([]byte("payload!"), 8))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if p, err := payloadOf(b); err == nil && (len(p) < 8 || len(p) > len(b)) {
-			t.Fatalf("a payload of %d bytes out of %d", len(p), len(b))
-		}
-	})
-}
-
 func FuzzConfig(f *testing.F) {
 	f.Add(config("BPF=y", "A=\"text\""))
 	f.Fuzz(func(t *testing.T, text string) {
@@ -425,17 +236,4 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 	})
-}
-
-// BenchmarkReadBTF is of a real kernel: `make bench` names one.
-func BenchmarkReadBTF(b *testing.B) {
-	image := os.Getenv("LASTGOOD_BENCH_KERNEL")
-	if image == "" {
-		b.Skip("LASTGOOD_BENCH_KERNEL names no kernel image")
-	}
-	for b.Loop() {
-		if _, err := readBTF(b.Context(), image); err != nil {
-			b.Fatal(err)
-		}
-	}
 }
