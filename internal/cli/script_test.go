@@ -92,6 +92,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("LASTGOOD_CONFIG", filepath.Join(e.WorkDir, "lastgood.yaml"))
 			e.Setenv("LASTGOOD_STATE_DIR", filepath.Join(e.WorkDir, "state"))
+			if v, ok := os.LookupEnv("GORACE"); ok {
+				e.Setenv("GORACE", v)
+			}
 			hosts, err := filepath.Abs("../../testdata/hosts")
 			if err != nil {
 				return err
