@@ -37,6 +37,7 @@ func attributes(t *testing.T, host string) map[string][]string {
 // Whatever one attribute answers on every device: nothing breaks, nothing is called
 // gone for an error, and no value grows without bound.
 func TestBadAttributes(t *testing.T) {
+	t.Parallel() // beside the guests, which wait much
 	const host = "full612"
 	bad := map[string]func(f *sysfstest.FS, p string){
 		"missing": func(f *sysfstest.FS, p string) { f.Removed = append(f.Removed, p) },

@@ -49,8 +49,23 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// shared are folders to remove when all tests are through.
-var shared []string
+// shared are folders to remove when all tests are through. Tests that boot guests run
+// side by side.
+var (
+	sharing sync.Mutex
+	shared  []string
+)
+
+// sharedFolder makes a folder that all tests of the process use.
+func sharedFolder(name string) (string, error) {
+	sharing.Lock()
+	defer sharing.Unlock()
+	dir, err := os.MkdirTemp("", name)
+	if err == nil {
+		shared = append(shared, dir)
+	}
+	return dir, err
+}
 
 // inside is the guest's side of a test: its script runs there, as the first process.
 type inside struct {
@@ -218,11 +233,10 @@ func needVM(t *testing.T) {
 
 // guestInit builds this package's tests as they are, without libraries.
 var guestInit = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lastgood-hw-")
+	dir, err := sharedFolder("lastgood-hw-")
 	if err != nil {
 		return "", err
 	}
-	shared = append(shared, dir)
 	name := filepath.Join(dir, "hw.test")
 	cmd := exec.Command("go", "test", "-c", "-ldflags", "-s -w", "-o", name, "lastgood/hw")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -233,22 +247,26 @@ var guestInit = sync.OnceValues(func() (string, error) {
 })
 
 // fetched are the kernels of this run by their series.
-var fetched = map[string]kernels.Kernel{}
+var (
+	fetching sync.Mutex
+	fetched  = map[string]kernels.Kernel{}
+)
 
 // guestKernel fetches Debian's newest kernel of a series, with all its modules: the
 // flavour for clouds has neither megaraid_sas nor ipmi_si.
 func guestKernel(t *testing.T, series string) kernels.Kernel {
 	t.Helper()
+	fetching.Lock()
+	defer fetching.Unlock()
 	if k, ok := fetched[series]; ok {
 		return k
 	}
 	state := *vmState
 	if state == "" {
-		dir, err := os.MkdirTemp("", "lastgood-hw-kernels-")
+		dir, err := sharedFolder("lastgood-hw-kernels-")
 		if err != nil {
 			t.Fatal(err)
 		}
-		shared = append(shared, dir)
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}

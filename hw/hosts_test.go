@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,14 +40,26 @@ func hosts(t *testing.T) []string {
 	return names
 }
 
-// open lays faults over a recorded host.
-func open(t *testing.T, name string, faults *sysfstest.FS) *sysfs.Root {
+// unpacked are the recorded hosts that were opened, by name: hundreds of tests lay
+// their faults over the same few, and nothing changes what is under them.
+var unpacked sync.Map
+
+func tree(t *testing.T, name string) sysfs.FS {
 	t.Helper()
-	under, err := sysfs.OpenTreeFS(filepath.Join(hostsFolder, name+".tar.gz"))
+	load, _ := unpacked.LoadOrStore(name, sync.OnceValues(func() (sysfs.FS, error) {
+		return sysfs.OpenTreeFS(filepath.Join(hostsFolder, name+".tar.gz"))
+	}))
+	under, err := load.(func() (sysfs.FS, error))()
 	if err != nil {
 		t.Fatal(err)
 	}
-	faults.Under = under
+	return under
+}
+
+// open lays faults over a recorded host.
+func open(t *testing.T, name string, faults *sysfstest.FS) *sysfs.Root {
+	t.Helper()
+	faults.Under = tree(t, name)
 	if len(faults.Hang) == 0 { // on a busy machine an answer may take long
 		return sysfs.WithPatience(faults, time.Hour)
 	}

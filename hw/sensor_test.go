@@ -168,6 +168,7 @@ func TestProcessors(t *testing.T) {
 // Each file of these readers, with each thing that can be wrong with a file: nobody
 // panics, no other subject is lost, and no number comes of rubbish.
 func TestSickThermalFiles(t *testing.T) {
+	t.Parallel() // beside the guests, which wait much
 	base := func() *sysfstest.FS {
 		return with(cpus+"/online", "0-1", "/proc/meminfo", "MemTotal: 65800000 kB", edac+"/ue_count", "0", edac+"/dimm0/dimm_ce_count", "4",
 			cpus+"/cpu0/thermal_throttle/core_throttle_count", "7")

@@ -248,6 +248,7 @@ func forQEMU(t *testing.T, name string) string {
 // compares the firmware's tale of a BMC with a machine that has one.
 func TestVMBench(t *testing.T) {
 	needVM(t)
+	t.Parallel()
 	disk := func(name string, bus string) []string {
 		return []string{"-blockdev", "driver=null-co,size=67108864,read-zeroes=on,node-name=" + name, "-device", "ide-hd,bus=" + bus + ",drive=" + name + ",serial=" + name}
 	}

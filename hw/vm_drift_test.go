@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,8 +98,9 @@ const (
 // troubles befall a machine one after the other, with a reading after each.
 var troubles = struct {
 	script string
+	mu     sync.Mutex
 	seen   map[string]map[string]*guestReading
-}{script("troubles", befall), map[string]map[string]*guestReading{}}
+}{script: script("troubles", befall), seen: map[string]map[string]*guestReading{}}
 
 func befall(in *inside) error {
 	if err := in.until("four disks", func() bool { return disks() == 4 }); err != nil {
@@ -188,6 +190,8 @@ func compared(t *testing.T, old, new *guestReading, verdict snapshot.Verdict, wa
 // in a run of the tests.
 func troubled(t *testing.T, series string) map[string]*guestReading {
 	t.Helper()
+	troubles.mu.Lock()
+	defer troubles.mu.Unlock()
 	if r, ok := troubles.seen[series]; ok {
 		return r
 	}
@@ -209,6 +213,7 @@ const (
 // one machine under two kernels, whose messages differ.
 func TestVMTroubles(t *testing.T) {
 	needVM(t)
+	t.Parallel()
 	for _, series := range []string{"6.1.", "6.12."} {
 		t.Run(series, func(t *testing.T) {
 			r := troubled(t, series)
@@ -334,6 +339,7 @@ var taken = script("taken", func(in *inside) error {
 // driver, and with a drive more: names change, and only what is lost is a regression.
 func TestVMDrift(t *testing.T) {
 	needVM(t)
+	t.Parallel()
 	good, newer := troubled(t, "6.1."), troubled(t, "6.12.")
 	k := guestKernel(t, "6.12.")
 	t.Run("another kernel", func(t *testing.T) {

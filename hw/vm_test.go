@@ -58,6 +58,7 @@ func (r *guestReading) subject(t *testing.T, kind, id string) *snapshot.Subject 
 // drivers of a Debian kernel, and tells an event that is logged in between.
 func TestVMControllers(t *testing.T) {
 	needVM(t)
+	t.Parallel()
 	k := guestKernel(t, "6.1.")
 	devices := append([]string{"-device", "ipmi-bmc-sim,id=bmc0", "-device", "isa-ipmi-kcs,bmc=bmc0,irq=0"}, perc...)
 	r := boot(t, k, serverWith(devices))
@@ -98,6 +99,7 @@ func TestVMControllers(t *testing.T) {
 // nothing else: what is asked of it ends within its time, and all else is read.
 func TestVMSilentBMC(t *testing.T) {
 	needVM(t)
+	t.Parallel()
 	k := guestKernel(t, "6.1.")
 	socket := fakeBMC(t)
 	devices := append([]string{"-chardev", "socket,id=bmc,server=on,wait=off,path=" + socket, "-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc", "-device", "isa-ipmi-kcs,bmc=bmc0,irq=0"}, perc...)
@@ -122,7 +124,7 @@ func TestVMSilentBMC(t *testing.T) {
 	if got := before.subject(t, "hw.bmc", "bmc").Text("state"); got != "working" {
 		t.Errorf("state %q", got)
 	}
-	if took := before.Took["bmc_log"]; took < time.Second || took > 5*time.Second {
+	if took := before.Took["bmc_log"]; took < time.Second || took > 20*time.Second { // emulated, on a machine that may be busy
 		t.Errorf("asking took %v, want about three seconds", took)
 	}
 	t.Logf("took %v", before.Took)

@@ -97,6 +97,9 @@ func (f *FS) fault(name string) error {
 
 // follow resolves the links of the map, folder by folder.
 func (f *FS) follow(name string, last bool) string {
+	if len(f.Links) == 0 {
+		return name
+	}
 	for range 40 {
 		changed := false
 		parts := strings.Split(strings.Trim(name, "/"), "/")
