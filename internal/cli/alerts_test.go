@@ -122,6 +122,14 @@ func alertCases(t *testing.T) (fires, silent map[string]bool) {
 						Annotations map[string]string `yaml:"exp_annotations"`
 					} `yaml:"exp_alerts"`
 				} `yaml:"alert_rule_test"`
+				Values []struct {
+					Expr string
+					At   string `yaml:"eval_time"`
+					Have []struct {
+						Labels string
+						Value  float64
+					} `yaml:"exp_samples"`
+				} `yaml:"promql_expr_test"`
 			}
 		}
 		decodeYAML(t, "prometheus/"+name, &file)

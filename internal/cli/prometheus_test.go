@@ -176,7 +176,7 @@ type promServer struct {
 // startPrometheus runs one with the example configuration, on these targets, and with the rules, which fire at once.
 func startPrometheus(t *testing.T, dir, ca string, targets ...string) *promServer {
 	t.Helper()
-	// All alerts but the last one fire at once: on a busy machine a scrape may well be late.
+	// All alerts but the last two fire at once: on a busy machine a scrape may well be late.
 	at, down, found := strings.Cut(example(t, "prometheus/lastgood.rules.yaml"), "- alert: LastgoodDown")
 	if !found {
 		t.Fatal("there is no alert LastgoodDown")
