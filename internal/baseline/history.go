@@ -169,6 +169,15 @@ func encodeHistory(doc any) ([]byte, error) {
 	return b, err
 }
 
+// HistoryFiles are the names of a boot's history below the state folder, for who looks whether
+// it grew without reading it; none where the id is not fit for a file name.
+func HistoryFiles(boot string) []string {
+	if !validBootID(boot) {
+		return nil
+	}
+	return []string{filepath.Join(thermalDir, bootFile(boot)), filepath.Join(thermalDir, boot+logExt)}
+}
+
 // Histories lists the boots that have a history, sorted by id.
 func (s *Store) Histories() ([]string, error) {
 	s.work.Lock()

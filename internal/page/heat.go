@@ -52,17 +52,59 @@ func heatOfHost(in *Input, most int) *heatView {
 	if len(all) == 0 {
 		return nil
 	}
-	v := &heatView{Sampled: len(in.Heat) > 0, More: max(0, len(all)-most), Basis: "one value of each check"}
+	v := &heatView{Sampled: len(in.Heat) > 0, More: max(0, len(all)-most), Basis: basis(in)}
 	v.MoreText = plural(v.More, "more sensor", "more sensors")
-	if v.Sampled {
-		v.Basis = "sampled by lastgood watch"
-	}
 	for i := range all[:min(len(all), most)] {
 		h := &all[i]
 		v.Charts = append(v.Charts, h.chart())
 		v.Table = append(v.Table, h.row())
 	}
 	return v
+}
+
+// samplesOf are what `lastgood watch` read on the boot of the newest snapshot, oldest first.
+func samplesOf(in *Input) []watch.Reading {
+	for i := range in.Heat {
+		if in.Snapshot != nil && in.Heat[i].BootID == in.Snapshot.Identity.BootID {
+			return in.Heat[i].Readings
+		}
+	}
+	return nil
+}
+
+// basis says where the values are from and how old they are: a page may be looked at long
+// after a check.
+func basis(in *Input) string {
+	rows, checked := samplesOf(in), time.Time{}
+	if in.Snapshot != nil {
+		checked = in.Snapshot.Taken
+	}
+	if n := len(rows); n > 0 && rows[n-1].Time.After(checked) {
+		return "sampled by lastgood watch, last on " + at(rows[n-1].Time).Text
+	}
+	text := "as the last check read them"
+	if when := at(checked); when.Text != "" {
+		text += " on " + when.Text
+	}
+	if len(rows) >= least {
+		text += ", after the samples of lastgood watch"
+	}
+	return text
+}
+
+// newest takes the newest value of each sensor from the samples where these are newer than
+// the check.
+func newest(in *Input, all []hot) {
+	rows := samplesOf(in)
+	n := len(rows)
+	if n == 0 || !rows[n-1].Time.After(in.Snapshot.Taken) {
+		return
+	}
+	for i := range all {
+		if v, ok := rows[n-1].Values[all[i].id]; ok {
+			all[i].now.Value = v
+		}
+	}
 }
 
 // sensors are those of the newest snapshot, with the least room to their limits first.
@@ -80,11 +122,13 @@ func sensors(in *Input) []hot {
 		if !ok || !now.Known {
 			continue
 		}
-		h := hot{id: s.ID, now: now, room: math.Inf(1)}
-		if limit := cmp.Or(now.Limit, now.Critical); limit > 0 {
-			h.room = limit - now.Value
+		out = append(out, hot{id: s.ID, now: now, room: math.Inf(1)})
+	}
+	newest(in, out)
+	for i := range out {
+		if now := out[i].now; cmp.Or(now.Limit, now.Critical) > 0 {
+			out[i].room = cmp.Or(now.Limit, now.Critical) - now.Value
 		}
-		out = append(out, h)
 	}
 	slices.SortStableFunc(out, func(a, b hot) int { return cmp.Or(cmp.Compare(a.room, b.room), cmp.Compare(b.now.Value, a.now.Value)) })
 	out = out[:min(len(out), 200)]
@@ -127,6 +171,9 @@ func (h *hot) fill(in *Input) {
 	}
 	if len(then) > 0 {
 		h.then, h.hasOld = rangeOf(watch.Merge(then...), h.id)
+	}
+	if n := len(h.recent); n > 0 && in.Snapshot.Taken.After(h.recent[n-1].at) { // the check was the last to read it
+		h.recent = append(h.recent, reading{in.Snapshot.Taken, h.now.Value})
 	}
 }
 

@@ -70,7 +70,7 @@ func TestOverview(t *testing.T) {
 		"861,223 of 1,000,000 insns", "was 440,312", "86 %</span>", // headroom
 		"merge_branches</title>", "6.1.0-51-amd64: 633,020 insns", "1 program rejected", // kernels
 		"slower 480 Mb/s (was 5 Gb/s)", "renamed (was sda)", "Logitech Keyboard", "<span class=\"name\">usb 1-5</span>", // inventory
-		"91.6 °C, above its limit", "limit 85 °C", "under the last good kernel mostly", // temperatures
+		"85.8 °C, above its limit", "sampled by lastgood watch, last on 21 May 2026, 09:30 UTC", "limit 85 °C", "under the last good kernel mostly", // temperatures
 		"rolled back", "fell back", "not judged", "Boots in order of time, by kernel", // boots
 		"Loops are walked once per turn again", "6.12.57&#43;deb12-amd64", "unattended-upgrade", "the controller passes no commands on", // since, gaps
 	} {

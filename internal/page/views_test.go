@@ -2,6 +2,7 @@ package page
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"lastgood/internal/gate"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
+	"lastgood/internal/watch"
 )
 
 // TestLevels: what was so at the last good boot is no alarm.
@@ -186,6 +188,40 @@ func TestHeatLevels(t *testing.T) {
 		got := h.chart()
 		if got.Level != c.level || got.Note != c.note || len(got.Lines) != c.lines {
 			t.Errorf("%+v: level %q, note %q, lines %+v", c.s, got.Level, got.Note, got.Lines)
+		}
+	}
+}
+
+// TestHeatIsTheNewest: what is written beside a picture is the value at its end, whoever read it last, and the page says when that was.
+func TestHeatIsTheNewest(t *testing.T) {
+	checked := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	snap := &snapshot.Snapshot{Taken: checked, Identity: snapshot.Identity{BootID: "b"}, Subjects: []snapshot.Subject{
+		{Kind: kindSensor, ID: "hot", Outcome: snapshot.Measured, Attrs: snapshot.Attrs{"type": snapshot.Text("temperature"), "value_celsius": snapshot.Float(50), "limit_celsius": snapshot.Float(80)}},
+		{Kind: kindSensor, ID: "unwatched", Outcome: snapshot.Measured, Attrs: snapshot.Attrs{"type": snapshot.Text("temperature"), "value_celsius": snapshot.Float(60), "limit_celsius": snapshot.Float(80)}}}}
+	sampled := func(last time.Time) *Input {
+		h := Heat{BootID: "b", History: &watch.History{}}
+		for i := range 12 {
+			h.Readings = append(h.Readings, watch.Reading{Time: last.Add(time.Duration(i-11) * time.Minute), Values: map[string]float64{"hot": 60 + float64(i)}})
+		}
+		return &Input{Snapshot: snap, Heat: []Heat{h}}
+	}
+	for _, c := range []struct {
+		name               string
+		in                 *Input
+		basis, first, note string
+		dot                string
+	}{
+		{"sampled after the check", sampled(checked.Add(time.Hour)), "sampled by lastgood watch, last on 4 Mar 2026, 13:00 UTC", "hot", "71 °C, 9 °C below its limit", "13:00 UTC: 71 °C"},
+		{"checked after the samples", sampled(checked.Add(-time.Hour)), "as the last check read them on 4 Mar 2026, 12:00 UTC, after the samples of lastgood watch", "unwatched", "50 °C, 30 °C below its limit", "12:00 UTC: 50 °C"},
+		{"never sampled", &Input{Snapshot: snap}, "as the last check read them on 4 Mar 2026, 12:00 UTC", "unwatched", "50 °C, 30 °C below its limit", ""},
+	} {
+		v := heatOfHost(c.in, 10)
+		if v.Basis != c.basis || len(v.Charts) != 2 || v.Charts[0].Name != c.first {
+			t.Fatalf("%s: %q, first %+v", c.name, v.Basis, v.Charts)
+		}
+		hot := v.Charts[slices.IndexFunc(v.Charts, func(h chart) bool { return h.Name == "hot" })]
+		if hot.Note != c.note || c.dot != "" && hot.Dots[0].Title != c.dot {
+			t.Errorf("%s: note %q, want %q; dots %+v, want %q", c.name, hot.Note, c.note, hot.Dots, c.dot)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"lastgood/internal/baseline"
 	"lastgood/internal/snapshot"
 )
 
@@ -174,6 +175,52 @@ func TestReadAgain(t *testing.T) {
 	}
 	if n := s.reads.Load(); n != reads+1 {
 		t.Errorf("read %d times more, want once: nothing is amiss any more", n-reads)
+	}
+}
+
+// Samples of the boot that is shown are read again, and no more often than pages are worth it.
+func TestSamplesAreSeen(t *testing.T) {
+	dir := t.TempDir()
+	save(t, dir, testSnapshot("boot-2", 2, 1), snapshot.Good, true)
+	store, err := baseline.Open(dir, baseline.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.AppendHistory("boot-2", []byte("{}")); err != nil { // the folder of the samples is there from now on
+		t.Fatal(err)
+	}
+	s := testServer(t, dir)
+	read := func(later time.Duration, boot string) int64 {
+		t.Helper()
+		if boot != "" {
+			if err := store.AppendHistory(boot, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, at := s.reads.Load(), s.o.Now().Add(later)
+		s.o.Now = func() time.Time { return at }
+		s.Refresh()
+		return s.reads.Load() - before
+	}
+	for _, c := range []struct {
+		name  string
+		later time.Duration
+		boot  string
+		want  int64
+	}{
+		{"nothing new", time.Hour, "", 0},
+		{"a sample", time.Second, "boot-2", 1},
+		{"another one at once", time.Second, "boot-2", 0},
+		{"which is read in time", samplesAfter, "", 1},
+		{"of another boot", time.Hour, "boot-1", 0},
+	} {
+		if n := read(c.later, c.boot); n != c.want {
+			t.Errorf("%s: read %d times, want %d", c.name, n, c.want)
+		}
 	}
 }
 

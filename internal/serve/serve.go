@@ -47,6 +47,7 @@ type Server struct {
 
 	mu     sync.Mutex // one refresh at a time; guards what follows
 	seen   string     // the folder as it was when it was last read
+	heat   string     // and the samples of the boot that is shown
 	readAt time.Time  // when that was
 
 	// looked is when the folder was last looked at. It is kept with its monotonic reading
@@ -69,7 +70,7 @@ func New(o Options) *Server {
 	return s
 }
 
-// lookEvery is how often the folder is looked at: seven calls of stat.
+// lookEvery is how often the folder is looked at: nine calls of stat.
 const lookEvery = time.Second
 
 // staleAfter is when a server that did not look at the folder is not healthy any more.

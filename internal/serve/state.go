@@ -51,9 +51,11 @@ func watched() []string {
 
 // signature tells one state of the folder from another without reading it. The time of a
 // change counts and not that of the content: it tells that a file may be read again, too.
-func (s *Server) signature() string {
+func (s *Server) signature() string { return s.signatureOf(watched()) }
+
+func (s *Server) signatureOf(names []string) string {
 	var b strings.Builder
-	for _, name := range watched() {
+	for _, name := range names {
 		var st unix.Stat_t
 		if err := unix.Stat(filepath.Join(s.o.Dir, name), &st); err != nil {
 			fmt.Fprintf(&b, "%s: %v;", name, err)
@@ -69,14 +71,24 @@ func (s *Server) signature() string {
 // in it changed by its times: what is deeper in it is not looked at, a boot's own file say.
 const againAfter = time.Minute
 
+// samplesAfter is when samples of `lastgood watch` are a reason to read the folder again. Its timer samples
+// every five minutes; who samples more often does not have all pages made each time.
+const samplesAfter = 4 * time.Minute
+
+// due reports whether the folder has to be read.
+func (s *Server) due(at time.Time, now, heat string) bool {
+	since := at.Sub(s.readAt).Abs()
+	return now != s.seen || heat != s.heat && since >= samplesAfter || len(s.state.Load().faults) > 0 && since >= againAfter
+}
+
 // Refresh reads the folder where it changed since it was read, or could not be read in full.
 func (s *Server) Refresh() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.o.Now()
 	s.looked.Store(&at)
-	now := s.signature()
-	if now == s.seen && (len(s.state.Load().faults) == 0 || at.Sub(s.readAt).Abs() < againAfter) {
+	now, heat := s.signature(), s.signatureOf(baseline.HistoryFiles(s.state.Load().bootID))
+	if !s.due(at, now, heat) {
 		return
 	}
 	s.readAt = at
@@ -92,8 +104,11 @@ func (s *Server) Refresh() {
 		kept.faults, kept.broken = next.faults, true
 		next = &kept
 	}
+	if next.bootID != old.bootID {
+		heat = s.signatureOf(baseline.HistoryFiles(next.bootID))
+	}
 	s.state.Store(next)
-	s.seen = now
+	s.seen, s.heat = now, heat
 	// What was decoded is many times what is held; it would stay resident until the next change.
 	debug.FreeOSMemory()
 }
