@@ -332,5 +332,5 @@ func ratio(d *snapshot.Delta) string {
 	if !ok1 || !ok2 || old == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("×%.3g", new/old)
+	return snapshot.Times(new / old)
 }

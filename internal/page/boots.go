@@ -202,7 +202,7 @@ func (v *bootsView) place() {
 	end := step * float64(len(v.Boots))
 	v.W, v.H = px(end+laneNames), px(laneTop+laneStep*float64(len(lanes))-14)
 	for i, l := range lanes {
-		v.Lanes = append(v.Lanes, tick{X: px(end), Y: px(laneTop + laneStep*float64(i)), Text: start(l, 20)})
+		v.Lanes = append(v.Lanes, tick{X: px(end), Y: px(laneTop + laneStep*float64(i)), Text: cut(l, 20)})
 	}
 	var pts []point
 	var said []string

@@ -225,9 +225,7 @@ func (e *evidence) details(s *snapshot.Subject, quoted string) []detail {
 	return out[:min(len(out), 12)]
 }
 
-// divide takes findings apart: those that weigh, worst first, and the remarks. Of equal
-// ones the node's own things lead, for the built-in programs only foretell what becomes of
-// them, and of these what does not work any more leads what may not work next.
+// divide takes findings apart: those that weigh, worst first, and the remarks.
 func divide(findings []snapshot.Finding) (weighty, info []*snapshot.Finding) {
 	for _, f := range report.WorstFirst(findings) {
 		if f.Severity == snapshot.Critical || f.Severity == snapshot.Warning {
@@ -236,9 +234,6 @@ func divide(findings []snapshot.Finding) (weighty, info []*snapshot.Finding) {
 			info = append(info, f)
 		}
 	}
-	slices.SortStableFunc(weighty, func(a, b *snapshot.Finding) int {
-		return cmp.Or(cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), compareBool(a.Subject.Kind == kindProbe, b.Subject.Kind == kindProbe), -compareBool(a.Attr == "verdict", b.Attr == "verdict"))
-	})
 	return weighty, info
 }
 

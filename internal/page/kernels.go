@@ -45,7 +45,7 @@ type series struct {
 	limit    float64
 	values   []float64 // NaN where not all of it was measured
 	rejected []int     // how many programs were refused
-	moved    float64   // how much it moved from the last good kernel to this one, as |log| of the ratio
+	moved    float64   // how much it moved from the last good kernel to this one, as log of the ratio
 }
 
 // allSeries follows each program of this node, and each family of built-in programs, over
@@ -79,7 +79,7 @@ func allSeries(kernels []kernelRun) []series {
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b series) int {
-		return cmp.Or(-compareBool(a.Workload, b.Workload), cmp.Compare(b.moved, a.moved), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(-compareBool(a.Workload, b.Workload), -compareBool(a.moved > 0, b.moved > 0), cmp.Compare(math.Abs(b.moved), math.Abs(a.moved)), cmp.Compare(a.Name, b.Name))
 	})
 	return out
 }
@@ -98,8 +98,8 @@ func sum(p *Past, newest map[snapshot.Key]Program, keys []snapshot.Key) (total f
 	return total, refused
 }
 
-// moved is by how much a series moved since the last good kernel, whichever way; a program
-// that is refused now and was not then leads.
+// moved is by how much a series moved since the last good kernel: what got dearer leads, then what
+// got cheaper; a program that is refused now and was not then comes before all.
 func moved(s *series, kernels []kernelRun) float64 {
 	last := len(s.values) - 1
 	good := slices.IndexFunc(kernels, func(k kernelRun) bool { return k.LastGood })
@@ -111,7 +111,7 @@ func moved(s *series, kernels []kernelRun) float64 {
 	case s.rejected[last] > s.rejected[good]:
 		return 1000
 	case a > 0 && b > 0:
-		return math.Abs(math.Log(b / a))
+		return math.Log(b / a)
 	}
 	return 0
 }
@@ -241,20 +241,28 @@ func (c *chart) note(s *series, kernels []kernelRun) {
 	c.Note = count(now) + " insns"
 	if good >= 0 && good != last && s.values[good] > 0 && s.values[good] != now {
 		ratio := now / s.values[good]
-		c.Note += fmt.Sprintf(", ×%.2f", ratio)
+		c.Note += ", " + times(ratio)
 		if ratio >= 1.25 {
 			c.Level = "warn"
 		}
 	}
 }
 
+// times is a ratio for people: how many times as much, or how much less.
+func times(ratio float64) string {
+	if ratio < 1 {
+		return percent((1-ratio)*100) + " less"
+	}
+	return snapshot.Times(ratio)
+}
+
 // ends are the labels under the first and the last kernel.
 func ends(kernels []kernelRun, x scale) []tick {
 	first, last := kernels[0], kernels[len(kernels)-1]
 	if len(kernels) == 1 {
-		return []tick{{X: px(x.at(0)), Text: start(first.Release, 24), Anchor: "middle"}}
+		return []tick{{X: px(x.at(0)), Text: cut(first.Release, 24), Anchor: "middle"}}
 	}
-	return []tick{{X: px(plotL), Text: start(first.Release, 20), Anchor: "start"}, {X: px(plotR), Text: start(last.Release, 20), Anchor: "end"}}
+	return []tick{{X: px(plotL), Text: cut(first.Release, 20), Anchor: "start"}, {X: px(plotR), Text: cut(last.Release, 20), Anchor: "end"}}
 }
 
 // kernelsView is the picture of all series.

@@ -64,7 +64,7 @@ func TestOverview(t *testing.T) {
 	html := text(t, make1(t, in), "/")
 	for _, want := range []string{
 		"Worse than the last good boot</h1>", "6.1.0-52-amd64", "6.1.0-56-amd64", "by anna", "12 May 2026, 06:53 UTC", "booted</dt><dd>as intended", // verdict
-		"workloads held", "What to do", "<code>lastgood accept current</code>",
+		`<p class="sentence"><a href="#program-rejected-`, "more critical finding", "workloads held", "What to do", "<code>lastgood accept current</code>",
 		"tail_nodeport_nat_egress_ipv4 is refused", "accepted</span> <span aria-hidden=\"true\">→</span>", "Its agent will not start", "stay on the last good one", // findings
 		"processed 1000001 insns (limit 1000000)", "86 % of the growth is in ipv4_policy", "snat_v4_nat", "reset high-speed USB device", // evidence
 		"861,223 of 1,000,000 insns", "was 440,312", "86 %</span>", // headroom

@@ -14,7 +14,8 @@ type barView struct {
 	Name     string
 	Workload bool   // of this node, not a built-in one
 	Loaded   bool   // as it runs, not as its object was measured
-	Level    string // "", low, rejected, or "before": rejected as at the last good boot
+	Level    string // "", low, rejected, "before": rejected as at the last good boot, or "meant": at a limit on purpose
+	Meant    bool   // it was made to stand beside a limit, and does
 	Share    float64
 	HasWas   bool
 	FillW    string // of the bar, in per cent
@@ -43,6 +44,10 @@ type barsView struct {
 
 // defaultFloor is the share of the limit below which headroom is low, where no rule says.
 const defaultFloor = 0.2
+
+// shapeLimit is what the catalogue calls families that try a limit from both sides: one program
+// stands just within it and one just beyond.
+const shapeLimit = "limit"
 
 // floorOf is what the kind's rule on headroom asks for.
 func floorOf(kinds snapshot.Kinds, kind string) float64 {
@@ -83,7 +88,7 @@ func bars(in *Input, base *snapshot.Snapshot) barsView {
 	}
 	v.Total = len(v.all)
 	slices.SortStableFunc(v.all, func(a, b barView) int {
-		return cmp.Or(-compareBool(a.Workload, b.Workload), -compareBool(a.Link != "", b.Link != ""), compareBool(a.Level == "before", b.Level == "before"), cmp.Compare(b.Share, a.Share))
+		return cmp.Or(-compareBool(a.Workload, b.Workload), -compareBool(a.Link != "", b.Link != ""), compareBool(a.Meant, b.Meant), compareBool(a.Level == "before", b.Level == "before"), cmp.Compare(b.Share, a.Share))
 	})
 	return v
 }
@@ -139,6 +144,10 @@ func barOf(s *snapshot.Subject, p Program, old *Program, floor float64) barView 
 		b.Amount = fmt.Sprintf("%s of %s insns", count(p.Insns), count(p.Limit))
 	}
 	b.Level = level(b.Workload, p, old, floor)
+	b.Meant = s.Kind == kindProbe && s.Text("shape") == shapeLimit && (b.Level == "" || b.Level == "before")
+	if b.Meant && b.Level == "" && b.Share > (1-floor)*100 {
+		b.Level = "meant"
+	}
 	if old != nil && old.Insns >= 0 {
 		b.Before = count(old.Insns)
 		if old.Limit > 0 {
@@ -178,6 +187,9 @@ func (b *barView) said() string {
 	}
 	if b.Level == "rejected" || b.Level == "before" {
 		text += ", rejected by the verifier"
+	}
+	if b.Meant {
+		text += ", made to stand beside a limit"
 	}
 	if b.Before != "" {
 		text += "; at the last good boot " + b.Before

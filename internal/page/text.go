@@ -95,6 +95,14 @@ func start(s string, n int) string {
 	return string(r[:min(n, len(r))])
 }
 
+// cut is the beginning of a name, with a sign that there is more of it.
+func cut(s string, n int) string {
+	if short := start(s, n); short != start(s, n+1) {
+		return start(s, n-1) + "…"
+	}
+	return start(s, n)
+}
+
 // count is a number with commas at the thousands.
 func count(v float64) string {
 	if v == float64(int64(v)) {

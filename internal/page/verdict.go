@@ -17,6 +17,7 @@ type verdictView struct {
 	Word     string // the verdict's own word
 	Headline string
 	Sentence []piece
+	Worst    *worstView // stands for the sentence where the boot is worse
 	Now      *kernelView
 	Base     *kernelView
 	Changed  string
@@ -88,7 +89,40 @@ func verdictOf(in *Input) *verdictView {
 		v.Notes = append(v.Notes, pieces(n))
 	}
 	v.Counts, v.Measured = counts(r), measured(r)
+	if r.Verdict == snapshot.Regressed {
+		v.Worst = worstOf(r)
+	}
 	return v
+}
+
+// worstView is what is worst, for who reads no further, and how much else there is.
+type worstView struct{ Text, Link, More string }
+
+func worstOf(r *report.Report) *worstView {
+	weighty, _ := divide(r.Findings)
+	if len(weighty) == 0 {
+		return nil
+	}
+	n := map[snapshot.Severity]int{}
+	for _, f := range weighty[1:] {
+		n[f.Severity]++
+	}
+	var more []string
+	if c := n[snapshot.Critical]; c > 0 {
+		more = append(more, plural(c, "more critical finding", "more critical findings"))
+	}
+	if w := n[snapshot.Warning]; w > 0 {
+		more = append(more, plural(w, "warning", "warnings"))
+	}
+	return &worstView{Text: upperName(report.Flat(report.Said(weighty[0]), 300)), Link: findingAnchor(weighty[0]), More: strings.Join(more, " and ")}
+}
+
+// upperName begins a sentence, unless it begins with a name: a path, a program's, a device's.
+func upperName(s string) string {
+	if word, _, _ := strings.Cut(s, " "); strings.ContainsAny(word, "/._-:0123456789") {
+		return s
+	}
+	return upperFirst(s)
 }
 
 // measured says what the verdict rests on.

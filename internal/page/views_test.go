@@ -44,6 +44,81 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+// TestMeantToBeAtALimit: a program that tries a limit stands beside it on purpose and is no alarm, as long as it does; they come last.
+func TestMeantToBeAtALimit(t *testing.T) {
+	probe := func(id, shape, verdict string, insns int64) snapshot.Subject {
+		return snapshot.Subject{Kind: kindProbe, ID: id, Outcome: snapshot.Measured, Attrs: snapshot.Attrs{"shape": snapshot.Text(shape), "verdict": snapshot.Text(verdict),
+			"program": snapshot.Text(id), "insns_processed": snapshot.Int(insns), "insns_limit": snapshot.Int(100)}}
+	}
+	base := &snapshot.Snapshot{Subjects: []snapshot.Subject{probe("a", "limit", "rejected", 101), probe("b", "limit", "accepted", 100), probe("c", "limit", "accepted", 100), probe("d", "limit", "accepted", 50), probe("e", "datapath", "accepted", 90), probe("f", "datapath", "rejected", 3)}}
+	now := &snapshot.Snapshot{Subjects: []snapshot.Subject{probe("a", "limit", "rejected", 101), probe("b", "limit", "accepted", 100), probe("c", "limit", "rejected", 90), probe("d", "limit", "accepted", 95), probe("e", "datapath", "accepted", 90), probe("f", "datapath", "rejected", 3)}}
+	var order []string
+	levels := map[string]string{}
+	for _, b := range bars(&Input{Snapshot: now}, base).all {
+		order = append(order, b.Name)
+		levels[b.Name] = b.Level
+		if strings.Contains(b.Said, "made to stand beside a limit") != (b.Name == "a" || b.Name == "b") {
+			t.Errorf("%s is told as %q", b.Name, b.Said)
+		}
+	}
+	if d := cmp.Diff(map[string]string{"a": "before", "b": "meant", "c": "rejected", "d": "low", "e": "", "f": "before"}, levels); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"d", "c", "e", "f", "b", "a"}, order); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestWorstIsTold: the sentence of a boot that is worse says what is worst and how much else there is.
+func TestWorstIsTold(t *testing.T) {
+	finding := func(sev snapshot.Severity, kind, message string) snapshot.Finding {
+		return snapshot.Finding{Severity: sev, Subject: snapshot.SubjectRef{Kind: kind, ID: message}, Message: message}
+	}
+	crit, warn := snapshot.Critical, snapshot.Warning
+	for _, c := range []struct {
+		findings   []snapshot.Finding
+		text, more string
+	}{
+		{[]snapshot.Finding{finding(crit, kindProbe, "canary"), finding(crit, "hw.disk", "disk sdb is gone"), finding(warn, "hw.disk", "x"), finding(snapshot.Info, "hw.disk", "y")}, "Disk sdb is gone", "1 more critical finding and 1 warning"},
+		{[]snapshot.Finding{finding(warn, "hw.disk", "a"), finding(warn, "hw.disk", "b"), finding(warn, "hw.disk", "c")}, "A", "2 warnings"},
+		{[]snapshot.Finding{finding(crit, kindProgram, "edge/proxy.o/sock_ops is refused")}, "edge/proxy.o/sock_ops is refused", ""},
+		{[]snapshot.Finding{finding(snapshot.Info, kindProgram, "x")}, "", ""},
+	} {
+		v := verdictOf(&Input{Report: &report.Report{Verdict: snapshot.Regressed, Findings: c.findings}})
+		if c.text == "" && v.Worst == nil {
+			continue
+		}
+		if v.Worst == nil || v.Worst.Text != c.text || v.Worst.More != c.more {
+			t.Errorf("%+v, want %q and %q", v.Worst, c.text, c.more)
+		}
+	}
+	if v := verdictOf(&Input{Report: &report.Report{Verdict: snapshot.Good, Findings: []snapshot.Finding{finding(warn, "hw.disk", "a")}}}); v.Worst != nil {
+		t.Errorf("a good boot has a worst: %+v", v.Worst)
+	}
+}
+
+// Families that got dearer stand before those that got cheaper, however much that was.
+func TestDearerLeads(t *testing.T) {
+	past := func(n ...float64) *Past {
+		p := &Past{Programs: map[snapshot.Key]Program{}}
+		for i, name := range []string{"cheaper/a", "dearer/a", "same/a", "much_dearer/a"} {
+			p.Programs[snapshot.Key{Kind: kindProbe, ID: name}] = Program{Insns: n[i]}
+		}
+		return p
+	}
+	kernels := []kernelRun{{Release: "1", LastGood: true, past: past(10000, 100, 5, 100)}, {Release: "2", Current: true, past: past(10, 150, 5, 300)}}
+	var order, notes []string
+	for _, s := range allSeries(kernels) {
+		order, notes = append(order, s.Name), append(notes, seriesChart(&s, kernels).Note)
+	}
+	if d := cmp.Diff([]string{"much_dearer", "dearer", "cheaper", "same"}, order); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"300 insns, ×3", "150 insns, ×1.5", "10 insns, 99.9 % less", "5 insns"}, notes); d != "" {
+		t.Error(d)
+	}
+}
+
 // run is a kernel with one program.
 func run(release string, p Program) kernelRun {
 	return kernelRun{Release: release, Name: release, past: &Past{Programs: map[snapshot.Key]Program{{Kind: kindProgram, ID: "p"}: p}}}

@@ -59,8 +59,12 @@ func (t *columns) write(p *page) {
 	}
 }
 
-// fit takes columns out until the rest fits, and gives the heads of those that are left out.
+// fit takes columns out until the rest fits, and gives the heads of those that are left out, in their order.
 func (t *columns) fit(p *page) (out []string) {
+	order := slices.Clone(t.head)
+	defer func() {
+		slices.SortFunc(out, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
+	}()
 	for _, name := range slices.Concat(t.beneath, t.spare) {
 		width := t.widths()
 		width[0] = min(width[0], p.width*2/5) // a longer name may have a line of its own

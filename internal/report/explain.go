@@ -159,7 +159,7 @@ func factor(old, new uint64) string {
 	if old == 0 || old == new {
 		return ""
 	}
-	return fmt.Sprintf(" (×%.3g)", float64(new)/float64(old))
+	return " (" + snapshot.Times(float64(new)/float64(old)) + ")"
 }
 
 func percent(part, whole float64) string {

@@ -156,13 +156,13 @@ func TestMissingValues(t *testing.T) {
 		want     string
 		describe string
 	}{
-		{"insns_processed", n(104233), n(312700), "104,233 → 312,700 insns, ×3.0", "insns"},
+		{"insns_processed", n(104233), n(312700), "104,233 → 312,700 insns, ×3", "insns"},
 		{"insns_processed", n(100), n(125), "100 → 125 insns, ×1.25", "a little more"},
 		{"insns_processed", nil, n(5), "now 5 insns", "no old value"},
 		{"insns_processed", n(5), nil, "was 5 insns", "no new value"},
 		{"insns_processed", nil, nil, "", "no value"},
 		{"insns_processed", n(0), n(5), "0 → 5 insns", "from nothing: no ratio"},
-		{"size_bytes", n(1 << 40), n(1 << 39), "1 TiB (1,099,511,627,776 bytes) → 512 GiB (549,755,813,888 bytes), ×0.50", "bytes"},
+		{"size_bytes", n(1 << 40), n(1 << 39), "1 TiB (1,099,511,627,776 bytes) → 512 GiB (549,755,813,888 bytes), ×0.5", "bytes"},
 		{"temp_celsius", ptr(snapshot.Float(40)), ptr(snapshot.Float(81.5)), "40 °C → 81.5 °C", "a ratio of temperatures says nothing"},
 		{"driver", ptr(snapshot.Text("a")), ptr(snapshot.Text("")), "a → ", "texts"},
 		{"insns", ptr(snapshot.Value{}), n(1), "- → 1 insns", "a null"},

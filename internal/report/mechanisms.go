@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"lastgood/internal/snapshot"
 )
 
 // Mechanism is what the built-in programs of one family tell together: one thing that
@@ -61,7 +63,7 @@ func (p *page) mechanisms(all []Mechanism) {
 func (m *Mechanism) extent() string {
 	text := fmt.Sprintf("%d of %d programs worse", len(m.Worse), m.Programs)
 	if m.Factor > 1 {
-		text += fmt.Sprintf(", up to ×%.3g", m.Factor)
+		text += ", up to " + snapshot.Times(m.Factor)
 	}
 	if len(m.Refused) > 0 {
 		text += "; refused: " + flat(strings.Join(m.Refused, ", "))

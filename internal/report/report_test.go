@@ -191,13 +191,32 @@ func TestIndentIsPlain(t *testing.T) {
 	}
 }
 
+// What does not work any more on the host itself comes before what only foretells, and neither before what is worse.
+func TestWorstFirst(t *testing.T) {
+	finding := func(s snapshot.Severity, kind, attr string) snapshot.Finding {
+		return snapshot.Finding{Severity: s, Code: kind + " " + attr, Subject: snapshot.SubjectRef{Kind: kind}, Attr: attr}
+	}
+	in := []snapshot.Finding{
+		finding(snapshot.Warning, "bpf.program", "verdict"), finding(snapshot.Critical, "bpf.probe", "insns_processed"), finding(snapshot.Critical, "bpf.program", "insns_processed"),
+		finding(snapshot.Critical, "bpf.probe", "verdict"), finding(snapshot.Critical, "hw.disk", ""), finding(snapshot.Info, "hw.disk", "name"), finding(snapshot.Critical, "bpf.program", "verdict"),
+	}
+	var have []string
+	for _, f := range WorstFirst(in) {
+		have = append(have, string(f.Severity)+" "+f.Code)
+	}
+	want := []string{"critical bpf.program verdict", "critical bpf.program insns_processed", "critical hw.disk ", "critical bpf.probe insns_processed", "critical bpf.probe verdict", "warning bpf.program verdict", "info hw.disk name"}
+	if d := cmp.Diff(want, have); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestOrderOfTheText(t *testing.T) {
 	var b bytes.Buffer
 	if err := Table(&b, reports()["regressed.1"], Options{}); err != nil {
 		t.Fatal(err)
 	}
 	rest := b.String()
-	for _, want := range []string{"REGRESSED", "this boot:", "last good:", "changed:", "Findings", "insns-doubled", "hint:", "pci-missing", "disk-slower", "nic-renamed", "Could not be measured", "What to do next"} {
+	for _, want := range []string{"REGRESSED", "this boot:", "last good:", "changed:", "Findings", "pci-missing", "insns-doubled", "hint:", "disk-slower", "nic-renamed", "Could not be measured", "What to do next"} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
 			t.Errorf("%q does not come in its turn", want)

@@ -16,7 +16,7 @@ func Lines(s string, most int) string { return cut(clean(s), most) }
 // Sentence is the verdict in one sentence.
 func Sentence(r *Report) string { return sentence(r) }
 
-// WorstFirst orders findings by severity and leaves their order otherwise.
+// WorstFirst orders findings by severity, and of equal ones the host's own things before what foretells only.
 func WorstFirst(findings []snapshot.Finding) []*snapshot.Finding { return worstFirst(findings) }
 
 // Said is a finding's message with what it explains.

@@ -215,12 +215,16 @@ func gapsByReason(gaps []snapshot.Gap) []*gapGroup {
 
 func (p *page) counts(r *Report) {
 	p.head("Measured")
+	width := len("took")
+	for _, c := range r.Counts {
+		width = max(width, len(flat(c.Kind)))
+	}
 	for _, c := range r.Counts {
 		text := fmt.Sprint(c.Measured)
 		if c.Other > 0 {
 			text += fmt.Sprintf(", %d not", c.Other)
 		}
-		p.line(fmt.Sprintf("  %-16s ", flat(c.Kind)), dim, text)
+		p.line(fmt.Sprintf("  %-*s  ", width, flat(c.Kind)), dim, text)
 	}
-	p.line(fmt.Sprintf("  %-16s ", "took"), dim, snapshot.Seconds.Format(snapshot.Float(r.TookSeconds)))
+	p.line(fmt.Sprintf("  %-*s  ", width, "took"), dim, snapshot.Seconds.Format(snapshot.Float(r.TookSeconds)))
 }

@@ -34,14 +34,31 @@ func sentence(r *Report) string {
 	return "no more is known than this"
 }
 
-// worstFirst orders findings by severity and leaves their order otherwise.
+// worstFirst orders findings by severity. Of equal ones the host's own things lead, for what the
+// kernel was asked by programs made for that only foretells what becomes of them; of these what does
+// not work any more leads what may not work next. Their order is kept otherwise.
 func worstFirst(findings []snapshot.Finding) []*snapshot.Finding {
 	out := make([]*snapshot.Finding, len(findings))
 	for i := range findings {
 		out[i] = &findings[i]
 	}
-	slices.SortStableFunc(out, func(a, b *snapshot.Finding) int { return cmp.Compare(b.Severity.Rank(), a.Severity.Rank()) })
+	slices.SortStableFunc(out, func(a, b *snapshot.Finding) int {
+		return cmp.Or(cmp.Compare(b.Severity.Rank(), a.Severity.Rank()), cmp.Compare(aside(a), aside(b)))
+	})
 	return out
+}
+
+// aside is 0 for what does not work any more, 1 for other findings on the host's own things, 2 for
+// what foretells only.
+func aside(f *snapshot.Finding) int {
+	switch f.Subject.Kind {
+	case "bpf.attach", "bpf.behaviour", "bpf.breaking_point", "bpf.feature", "bpf.probe", "bpf.speed":
+		return 2
+	}
+	if f.Attr == "verdict" {
+		return 0
+	}
+	return 1
 }
 
 // said is a finding's message with what it explains.
@@ -89,7 +106,7 @@ func behind(refs []snapshot.SubjectRef) string {
 }
 
 // abbreviations are the kinds whose last word is no noun.
-var abbreviations = map[string]string{"pci": "PCI device", "usb": "USB device", "raid": "RAID device", "bmc": "BMC"}
+var abbreviations = map[string]string{"pci": "PCI device", "usb": "USB device", "raid": "RAID device", "bmc": "BMC", "scsi_host": "SCSI host", "xhci": "USB controller"}
 
 // counted is so many subjects of a kind, in words: "2 disks", "1 PCI device".
 func counted(n int, kind string) string {
@@ -126,7 +143,7 @@ func unitOf(attr string) snapshot.Unit {
 	return snapshot.Count
 }
 
-// oldToNew is a finding's values: "104,233 → 312,700 insns, ×3.0". A value that the
+// oldToNew is a finding's values: "104,233 → 312,700 insns, ×3". A value that the
 // finding does not have is not made up.
 func oldToNew(f *snapshot.Finding) string {
 	u := unitOf(f.Attr)
@@ -157,11 +174,7 @@ func growth(u snapshot.Unit, was, is *snapshot.Value) string {
 	if !ok1 || !ok2 || a <= 0 || b <= 0 || a == b {
 		return ""
 	}
-	digits := 1
-	if b/a < 2 {
-		digits = 2
-	}
-	return fmt.Sprintf(", ×%.*f", digits, b/a)
+	return ", " + snapshot.Times(b/a)
 }
 
 // brief is a value on one line of at most some forty columns: a set of helpers

@@ -122,3 +122,12 @@ func group(v Value) string {
 	}
 	return sign + s + fraction
 }
+
+// Times is how many times as much something is, for people: three digits, and no fewer than there
+// are before the point.
+func Times(ratio float64) string {
+	if ratio >= 999.5 {
+		return fmt.Sprintf("×%.0f", ratio)
+	}
+	return fmt.Sprintf("×%.3g", ratio)
+}

@@ -78,3 +78,11 @@ func FuzzFormat(f *testing.F) {
 		}
 	})
 }
+
+func TestTimes(t *testing.T) {
+	for ratio, want := range map[float64]string{3: "×3", 3.6267: "×3.63", 1.5: "×1.5", 26.64: "×26.6", 999.4: "×999", 999.6: "×1000", 12345.6: "×12346", 0.0722: "×0.0722"} {
+		if have := Times(ratio); have != want {
+			t.Errorf("%v: %s, want %s", ratio, have, want)
+		}
+	}
+}
