@@ -47,7 +47,7 @@ type bootsView struct {
 	W, H   string
 	Lanes  []tick
 	Path   string
-	Legend []string
+	Uses   map[string]bool // signs that the picture has: a level, last, fell, back
 	Desc   string
 }
 
@@ -219,10 +219,22 @@ func (v *bootsView) place() {
 		}
 		pts = append(pts, p)
 		b.X, b.Y = px(p.X), px(p.Y)
+		v.uses(b)
 		said = append(said, b.said())
 	}
 	v.Path = line(pts)
 	v.Desc = strings.Join(said[max(0, len(said)-30):], "; ")
+}
+
+// uses notes the signs by which a boot is drawn, for the legend.
+func (v *bootsView) uses(b *bootView) {
+	if v.Uses == nil {
+		v.Uses = map[string]bool{}
+	}
+	v.Uses[b.Level] = true
+	for sign, has := range map[string]bool{"last": b.LastGood, "fell": b.WayBad, "back": b.Back} {
+		v.Uses[sign] = v.Uses[sign] || has
+	}
 }
 
 // lanes are the kernels, the one that came last on top. What is one too many shares the lowest.

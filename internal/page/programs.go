@@ -23,7 +23,8 @@ type barView struct {
 	FloorX   string
 	Used     string // "61 %"
 	Amount   string // "612,004 of 1,000,000 insns"
-	Before   string // "104,233 at the last good boot"
+	Before   string // "104,233" at the last good boot
+	Same     bool   // it was the same then
 	Verdict  string
 	Link     string // anchor of a finding on it
 	URL      string // where that is
@@ -150,6 +151,7 @@ func barOf(s *snapshot.Subject, p Program, old *Program, floor float64) barView 
 	}
 	if old != nil && old.Insns >= 0 {
 		b.Before = count(old.Insns)
+		b.Same = old.Insns == p.Insns && old.Verdict == p.Verdict
 		if old.Limit > 0 {
 			b.WasX, b.HasWas = px(min(share(old.Insns, old.Limit), 99.5)), true
 		}

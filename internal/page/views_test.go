@@ -241,6 +241,29 @@ func TestTrim(t *testing.T) {
 	}
 }
 
+// TestLanesLegend: the legend has the signs that the picture has; one boot makes no picture.
+func TestLanesLegend(t *testing.T) {
+	in := &Input{Boots: []Boot{bootAt("b3", "6.2", snapshot.Regressed, "fell back"), bootAt("b2", "6.1", snapshot.Good, "as intended"), bootAt("b1", "6.1", snapshot.Learned, "as intended")}}
+	in.Boots[1].LastGood = true
+	want := map[string]bool{"bad": true, "good": true, "last": true, "fell": true, "back": false}
+	if d := cmp.Diff(want, boots(in, 10).Uses); d != "" {
+		t.Error(d)
+	}
+	for _, n := range []int{3, 1} {
+		in.Boots = in.Boots[:n]
+		site, err := Make(*in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/", "/boots"} {
+			p, ok := site.Page(path)
+			if !ok || strings.Contains(string(p.With(Notice{})), "Boots in order of time") != (n > 1) {
+				t.Errorf("%s of %d boots: the picture is there, or is not, %v", path, n, ok)
+			}
+		}
+	}
+}
+
 // TestHeatLevels names what is above a limit, and draws limits only where they are near.
 func TestHeatLevels(t *testing.T) {
 	for _, c := range []struct {
