@@ -55,14 +55,14 @@ func faulty(w http.ResponseWriter, st *state) {
 	}
 }
 
-func (s *Server) report(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) report(w http.ResponseWriter, r *http.Request) {
 	st := s.state.Load()
 	faulty(w, st)
 	if st.report == nil {
 		fail(w, http.StatusNotFound, strings.Join(append([]string{"there is no report yet"}, st.faults...), "; "), "`lastgood check` makes one")
 		return
 	}
-	sendJSON(w, http.StatusOK, st.report)
+	st.report.send(w, r)
 }
 
 // listed is a boot of the history.
@@ -104,14 +104,14 @@ func listJSON(entries []baseline.Entry) []byte {
 	return append(b, '\n')
 }
 
-func (s *Server) snapshots(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) snapshots(w http.ResponseWriter, r *http.Request) {
 	st := s.state.Load()
 	faulty(w, st)
-	if st.list == nil {
+	if st.list.packed == nil {
 		sendJSON(w, http.StatusOK, listJSON(nil))
 		return
 	}
-	sendJSON(w, http.StatusOK, st.list)
+	st.list.send(w, r)
 }
 
 func (s *Server) snapshot(w http.ResponseWriter, r *http.Request) {

@@ -43,6 +43,10 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		sendPage(w, http.StatusOK, p.With(s.notice(st)))
 		return
 	}
+	if r.URL.Path == "/api" || strings.HasPrefix(r.URL.Path, "/api/") {
+		fail(w, http.StatusNotFound, "the API has no such part", "/api/v1/report, /api/v1/snapshots, /api/v1/snapshots/ID and /api/v1/diff?from=&to= are answered")
+		return
+	}
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
 		sendPage(w, http.StatusNotFound, st.site.Problem("There is no such page", "The head of this page names those that there are."))
 		return

@@ -32,8 +32,8 @@ type state struct {
 	taken  time.Time // when that was begun; zero where there is no result
 	text   exposition
 	open   exposition
-	report []byte     // JSON; nil where there is none
-	list   []byte     // JSON
+	report *document // nil where there is none
+	list   document
 	site   *page.Site // nil where none could be made
 }
 
@@ -123,15 +123,22 @@ func (s *Server) load() *state {
 		if err := report.JSON(&b, in.Report, report.Options{}); err != nil {
 			st.fault("the report: %v", err)
 		}
-		st.report = b.Bytes()
+		if d, err := documentOf(b.Bytes()); err != nil {
+			st.fault("the report: %v", err)
+		} else {
+			st.report = &d
+		}
 	} else if in.Snapshot != nil {
 		st.bootID, st.taken = in.Snapshot.Identity.BootID, in.Snapshot.Taken
 	}
-	if st.list = listJSON(entries); s.gone(in, entries) {
+	var err error
+	if st.list, err = documentOf(listJSON(entries)); err != nil {
+		st.fault("the list of snapshots: %v", err)
+	}
+	if s.gone(in, entries) {
 		st.broke("the state folder %s is gone or empty", s.o.Dir)
 	}
 	families := metrics.Families(in)
-	var err error
 	if st.text, err = expose(families, textFormat); err != nil {
 		st.fault("metrics: %v", err)
 	}
