@@ -29,10 +29,10 @@ func numbers() []panel {
 		count("Regressed", "", `sum(lastgood_verdict{`+many+`, verdict="regressed"}) or vector(0)`, bad),
 		count("Fell back", "They run another kernel than was meant.", `count(lastgood_boot_info{`+many+`, class="fell back"}) or vector(0)`, bad),
 		count("Held", "Their workloads are kept back.", `sum(lastgood_gate_held{`+many+`}) or vector(0)`, bad),
-		count("Not judged since boot", "", `count(lastgood_result_of_this_boot{`+many+`} == 0) or vector(0)`, thresholds("green", 1, "orange")),
+		count("Not judged since boot", "With those that never were.", `count(lastgood_result_of_this_boot{`+many+`} == 0 or lastgood_result_present{`+many+`} == 0) or vector(0)`, thresholds("green", 1, "orange")),
 		count("Do not answer", "Targets of these jobs, whatever else is scraped by them.", `count(up{`+many+`, job="lastgood"} == 0) or vector(0)`, bad),
 		lines("Hosts by verdict", "", 12, number, query{expr: `sum by (verdict) (lastgood_verdict{` + many + `})`, legend: "{{verdict}}"}),
-		table("Alerts", "", 12, 8, number, []query{{expr: `ALERTS{` + many + `, alertname=~"Lastgood.+", alertstate="firing"}`}}, "severity", "Severity", "alertname", "Alert", "instance", "Host").
+		table("Alerts", "", 12, 8, number, []query{{expr: `max by (severity, alertname, instance, id) (ALERTS{` + many + `, alertname=~"Lastgood.+", alertstate="firing"})`}}, "severity", "Severity", "alertname", "Alert", "instance", "Host", "id", "Of").
 			column("Severity", "mappings", severityWords, "custom.cellOptions", cell, "custom.width", 90).column("Host", "links", toHost),
 	}
 }
@@ -68,13 +68,14 @@ func hosts() []panel {
 }
 
 func headroom() []panel {
-	p := lines("Headroom of the workloads", "How many hosts have how much left for their dearest program.", 14, share, query{expr: `instance:lastgood_workload_headroom:min{` + many + `}`, legend: "{{instance}}"}).high(10)
+	// Prometheus counts the hosts: a series for each of ten thousand is more than a browser draws.
+	p := lines("Headroom of the workloads", "How many hosts have how much left for their dearest program, in steps of 5 %.", 14, number, query{expr: `count_values("left", floor(20 * instance:lastgood_workload_headroom:min{` + many + `}) / 20)`, legend: "{{left}}"}).high(10)
 	p.kind = "heatmap"
 	p.custom = object{"hideFrom": object{"legend": false, "tooltip": false, "viz": false}, "scaleDistribution": object{"type": "linear"}}
-	p.options = object{"calculate": true, "calculation": object{"xBuckets": object{"mode": "count", "value": "60"}, "yBuckets": object{"mode": "size", "value": "0.05", "scale": object{"type": "linear"}}},
+	p.options = object{"calculate": false, // each series is a row, called by its lower end
 		"cellGap": 1, "color": object{"mode": "scheme", "scheme": "Blues", "scale": "exponential", "exponent": 0.5, "fill": "dark-blue", "steps": 64, "reverse": true}, "filterValues": object{"le": 1e-9},
-		"legend": object{"show": true}, "rowsFrame": object{"layout": "auto"}, "showValue": "never", "tooltip": object{"mode": "single", "yHistogram": true, "showColorScale": false},
-		"yAxis": object{"axisPlacement": "left", "reverse": false, "unit": share, "min": 0, "max": 1}, "exemplars": object{"color": "rgba(255,0,255,0.7)"}}
+		"legend": object{"show": true}, "rowsFrame": object{"layout": "ge", "value": "Hosts"}, "showValue": "never", "tooltip": object{"mode": "single", "yHistogram": true, "showColorScale": false},
+		"yAxis": object{"axisPlacement": "left", "reverse": false, "unit": share}, "exemplars": object{"color": "rgba(255,0,255,0.7)"}}
 	return []panel{
 		p,
 		table("Least headroom", "The twenty programs that are nearest to the limit.", 10, 10, share, []query{{expr: `bottomk(20, program:lastgood_headroom:ratio{` + many + `, kind!="bpf.probe"})`}}, "instance", "Host", "id", "Program", "Value", "Left").

@@ -138,17 +138,12 @@ func bars(title, doc string, w int, unit string, q query) panel {
 }
 
 // table shows the newest values of its queries side by side. columns are labels and their titles in turn, in order; of
-// several queries the values are columns "Value #A", "Value #B".
+// several queries the values are columns "Value #A", "Value #B". Whatever else the series bear is left out: discovery
+// gives each a handful of labels more.
 func table(title, doc string, w, h int, unit string, queries []query, columns ...string) panel {
-	names, order := object{}, object{}
+	names, order, shown := object{}, object{}, list{}
 	for i := 0; i+1 < len(columns); i += 2 {
-		names[columns[i]], order[columns[i]] = columns[i+1], i/2
-	}
-	hidden := object{"Time": true, "__name__": true}
-	for _, l := range []string{"job", "cluster", "instance", "Value", "Value #A", "Value #B", "build_id", "arch", "alertstate"} {
-		if _, shown := names[l]; !shown {
-			hidden[l] = true
-		}
+		names[columns[i]], order[columns[i]], shown = columns[i+1], i/2, append(shown, columns[i])
 	}
 	for i := range queries {
 		queries[i].table = true
@@ -158,7 +153,8 @@ func table(title, doc string, w, h int, unit string, queries []query, columns ..
 		options: object{"cellHeight": "sm", "frameIndex": 0, "showHeader": true, "footer": object{"show": false, "reducer": list{"sum"}, "fields": "", "countRows": false}, "sortBy": list{}},
 		transformations: list{
 			object{"id": "merge", "options": object{}},
-			object{"id": "organize", "options": object{"excludeByName": hidden, "indexByName": order, "renameByName": names}},
+			object{"id": "filterFieldsByName", "options": object{"include": object{"names": shown}}},
+			object{"id": "organize", "options": object{"excludeByName": object{}, "indexByName": order, "renameByName": names}},
 		}}
 }
 

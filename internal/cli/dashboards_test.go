@@ -15,7 +15,10 @@ import (
 )
 
 // expression is one that a dashboard asks for.
-type expression struct{ dashboard, panel, text, legend string }
+type expression struct {
+	dashboard, panel, text, legend string
+	columns                        []string // labels that a table shows
+}
 
 // filled is the expression with a choice made of each variable.
 func (e expression) filled() string {
@@ -46,6 +49,20 @@ type grafanaPanel struct {
 		ID      string
 		Options struct{ RenameByName map[string]string }
 	}
+}
+
+// columns are the labels that a table's columns are of.
+func (p *grafanaPanel) columns() []string {
+	var out []string
+	for _, tr := range p.Transformations {
+		for label := range tr.Options.RenameByName {
+			if !strings.HasPrefix(label, "Value") {
+				out = append(out, label)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 type grafanaDashboard struct {
@@ -88,7 +105,7 @@ func dashboardExpressions(t *testing.T) []expression {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		for _, p := range all[name].Panels {
 			for _, q := range p.Targets {
-				out = append(out, expression{name, p.Title, q.Expr, q.LegendFormat})
+				out = append(out, expression{name, p.Title, q.Expr, q.LegendFormat, p.columns()})
 			}
 		}
 	}
