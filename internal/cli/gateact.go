@@ -18,7 +18,7 @@ const statePatience = 5 * time.Second
 // happen takes an event in and does what is decided. The error is what could not be done;
 // refused is why what was asked for is not done.
 func (g *gateRun) happen(ctx context.Context, e gate.Event) (st gate.State, refused string, err error) {
-	e.Boot, e.At = g.boot, time.Now().UTC()
+	e.Boot, e.At = g.boot, g.s.env.clock().UTC()
 	wait, cancel := context.WithTimeout(ctx, statePatience)
 	defer cancel()
 	st, acts, err := g.keeper.Happen(wait, e, g.s.config.Gate.Policy())
@@ -112,7 +112,7 @@ func (g *gateRun) tell(ctx context.Context, n gate.Notice, text string) {
 }
 
 func (g *gateRun) fill(m *notify.Message) {
-	m.BootID, m.Kernel, m.Time = g.boot.ID, g.boot.Kernel.Release, time.Now().UTC()
+	m.BootID, m.Kernel, m.Time = g.boot.ID, g.boot.Kernel.Release, g.s.env.clock().UTC()
 	m.Host, _ = os.Hostname() // without a name it is told all the same
 	if g.base != nil {
 		m.BaselineKernel = g.base.Kernel.Release
@@ -151,9 +151,12 @@ func (g *gateRun) send(_ context.Context, m *notify.Message) {
 	if len(c.Names()) == 0 {
 		return
 	}
+	var full *notify.FullError
 	if err := g.spool.Add(m); err != nil {
 		printError(g.s.env.Err, err)
-		return
+		if !errors.As(err, &full) {
+			return
+		}
 	}
 	g.spooled = true
 }

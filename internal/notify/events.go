@@ -28,6 +28,8 @@ const (
 	EventCommitted = "try-committed"
 	EventTest      = "test"
 	EventFailed    = "tool-failed"
+	EventHeld      = "gate-held"
+	EventReleased  = "gate-released"
 	// EventRolledBack ends what was wrong with the boot before, and is told itself.
 	EventRolledBack = "rolled-back-good"
 )

@@ -34,8 +34,10 @@ type Message struct {
 	Time           time.Time `json:"time"`
 	// Findings are the worst of them, a line each.
 	Findings []string `json:"findings,omitempty"`
-	// Number counts this host's messages; with the boot id it is the idempotency key.
+	// Number counts the messages that wait on this host, from 1 where none does.
 	Number int64 `json:"number"`
+
+	sent time.Time // when this try is made, by this host's clock
 }
 
 // Bounds of a message: a report has its place on disk, and a datagram to the journal has a bound.
@@ -65,9 +67,10 @@ func (m *Message) AddFindings(lines []string) {
 	}
 }
 
-// Key tells a message from all others, and is the same each time it is sent.
+// Key tells a message from all others, and is the same each time it is sent. The time is in it because the numbers begin
+// anew when the spool is empty: whoever drops what came twice would drop the second hold of a boot.
 func (m *Message) Key() string {
-	return fmt.Sprintf("%s/%s/%d", m.BootID, m.Event, m.Number)
+	return fmt.Sprintf("%s/%s/%d-%d", m.BootID, m.Event, m.Number, m.Time.UnixMilli())
 }
 
 // headline is the message in one line.
@@ -82,8 +85,12 @@ func (m *Message) body() string {
 	for _, f := range m.Findings {
 		fmt.Fprintf(&b, "- %s\n", f)
 	}
+	b.WriteString("\n")
+	if e, ok := EventNamed(m.Event); ok && m.Severity != Info {
+		fmt.Fprintf(&b, "%s\n", e.Doc) // what it means and what to type, for who reads this at night
+	}
 	if m.Kernel != "" {
-		fmt.Fprintf(&b, "\nkernel %s", m.Kernel)
+		fmt.Fprintf(&b, "kernel %s", m.Kernel)
 		if m.BaselineKernel != "" && m.BaselineKernel != m.Kernel {
 			fmt.Fprintf(&b, ", last good %s", m.BaselineKernel)
 		}
@@ -102,6 +109,11 @@ func oneLine(s string, limit int) string {
 		return r
 	}, strings.ToValidUTF8(s, " "))
 	s = strings.Join(strings.Fields(s), " ")
+	return cut(s, limit)
+}
+
+// cut bounds a text in bytes, and says by an ellipsis that it did.
+func cut(s string, limit int) string {
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit], "") + "…"
 	}
@@ -147,6 +159,8 @@ type Webhook struct {
 type Alertmanager struct {
 	URL    string            `yaml:"url"`
 	Labels map[string]string `yaml:"labels"`
+
+	least Severity // of the whole configuration: what matters less begins no alert
 }
 
 // Slack is an incoming webhook of Slack or of what speaks like it; the address is the secret.

@@ -60,8 +60,15 @@ func delay(tries int) time.Duration {
 	return min(firstDelay<<min(max(tries-1, 0), 10), maxDelay)
 }
 
+// FullError is that messages were given up to make room for one that was written.
+type FullError struct{ GivenUp []string }
+
+func (e *FullError) Error() string {
+	return fmt.Sprintf("the spool is full, %d messages wait: given up unsent: %s", maxItems, strings.Join(e.GivenUp, ", "))
+}
+
 // Add writes a message down for all that are to get it, and numbers it. Where nobody is
-// to get it nothing is written.
+// to get it nothing is written. A *FullError is that it was written and others were given up.
 func (s *Spool) Add(m *Message) error {
 	names, err := s.Folder.Names()
 	if err != nil {
@@ -80,7 +87,9 @@ func (s *Spool) Add(m *Message) error {
 	if len(it.Waiting) == 0 {
 		return nil
 	}
+	var full FullError
 	for len(names) >= maxItems {
+		full.GivenUp = append(full.GivenUp, s.keyOf(names[0]))
 		if err := s.Folder.Remove(names[0]); err != nil {
 			return fmt.Errorf("make room in the spool: %w", err)
 		}
@@ -91,7 +100,19 @@ func (s *Spool) Add(m *Message) error {
 	if err := s.Folder.Put(name, it); err != nil {
 		return fmt.Errorf("spool message: %w", err)
 	}
+	if len(full.GivenUp) > 0 {
+		return &full
+	}
 	return nil
+}
+
+// keyOf is what the message of a document is told by, or the document's name.
+func (s *Spool) keyOf(name string) string {
+	var it item
+	if err := s.Folder.Get(name, &it, false); err != nil {
+		return name
+	}
+	return it.Message.Key()
 }
 
 // number is a document's by its name, 0 where it has none.
@@ -220,6 +241,7 @@ func (f *flush) attempt(ctx context.Context, m *Message, w *waiting) {
 	}
 	once, cancel := context.WithTimeout(ctx, 2*Patience)
 	defer cancel()
+	m.sent = now
 	err := f.by[w.Target].send(once, m)
 	if err == nil {
 		f.r.Sent++

@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,6 +54,7 @@ func (c *Config) targets() []target {
 		add("webhook", publicURL(w.URL), w.send)
 	}
 	for _, a := range c.Alertmanagers {
+		a.least = c.Least
 		add("alertmanager", publicURL(a.URL), a.send)
 	}
 	for _, s := range c.Slack {
@@ -62,8 +65,10 @@ func (c *Config) targets() []target {
 	}
 	for i := range out {
 		if strings.HasPrefix(out[i].name, "alertmanager ") {
-			// What is good ends the alerts, however little it matters by itself.
-			out[i].wants = func(m *Message) bool { return severe(m) || ends(m.Event) }
+			// What ends an alert is sent, however little it matters by itself.
+			out[i].wants = func(m *Message) bool {
+				return severe(m) || slices.ContainsFunc(Events(), func(e Event) bool { return m.endedBy(e.Name) })
+			}
 		}
 	}
 	if c.DeadMan != "" {
@@ -174,72 +179,53 @@ func (w Webhook) send(ctx context.Context, m *Message) error {
 	return post(ctx, w.URL, m, map[string]string{"Idempotency-Key": m.Key()}, sign)
 }
 
-// alert is one of Alertmanager's API v2.
-type alert struct {
-	Labels      map[string]string `json:"labels"`
-	Annotations map[string]string `json:"annotations"`
-	StartsAt    time.Time         `json:"startsAt"`
-	EndsAt      time.Time         `json:"endsAt"`
-}
-
-// alertFor is how long an alert stands that nothing renews: the next boot's message ends
-// it, or the administrator does.
-const alertFor = 25 * time.Hour
-
-// ends reports whether an event says that what was wrong is so no more.
-func ends(event string) bool {
-	return event == EventGood || event == EventConfirmed || event == EventCommitted
-}
-
-func (a Alertmanager) send(ctx context.Context, m *Message) error {
-	var alerts []alert
-	for _, e := range Events() {
-		own := e.Name == m.Event
-		if e.Severity == Info || !own && !ends(m.Event) && m.Event != EventRolledBack {
-			continue
-		}
-		labels := map[string]string{}
-		for k, v := range a.Labels {
-			labels[k] = v
-		}
-		labels["alertname"], labels["instance"], labels["severity"] = alertName(e.Name), m.Host, string(e.Severity)
-		al := alert{Labels: labels, StartsAt: m.Time, EndsAt: m.Time.Add(alertFor),
-			Annotations: map[string]string{"summary": m.Title, "description": m.body()}}
-		if !own { // what was so before is so no more
-			al.EndsAt, al.StartsAt = m.Time, m.Time.Add(-time.Second)
-		}
-		alerts = append(alerts, al)
-	}
-	if m.Event == EventTest {
-		alerts = []alert{{Labels: map[string]string{"alertname": "LastgoodTest", "instance": m.Host, "severity": "info"}, StartsAt: m.Time, EndsAt: m.Time.Add(time.Minute), Annotations: map[string]string{"summary": m.Title}}}
-	}
-	if len(alerts) == 0 {
-		return nil // what only informs is no alert
-	}
-	return post(ctx, strings.TrimRight(a.URL, "/")+"/api/v2/alerts", alerts, nil, "")
-}
-
-// alertName is an event's in the manner of alerts: gate-held becomes LastgoodGateHeld.
-func alertName(event string) string {
-	out := "Lastgood"
-	for word := range strings.SplitSeq(event, "-") {
-		out += strings.ToUpper(word[:1]) + word[1:]
-	}
-	return out
-}
-
 func (s Slack) send(ctx context.Context, m *Message) error {
 	to, err := secretFile(s.URLFile)
 	if err != nil {
 		return err
 	}
-	text := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace("*" + m.headline() + "*\n" + m.body())
-	if len(text) > 2900 { // a block takes 3,000
-		text = strings.ToValidUTF8(text[:2900], "") + "…"
-	}
+	text := slackText(m)
 	block := map[string]any{"type": "section", "text": map[string]string{"type": "mrkdwn", "text": text}}
 	return post(ctx, to, map[string]any{"text": m.headline(), "blocks": []any{block}}, nil, "")
 }
+
+// mostSlack bounds the text of a block, which takes 3,000 characters; the escapes count.
+const mostSlack = 2900
+
+// slackText is the message with Slack's three escapes, shortened line by line so that none is cut in two.
+func slackText(m *Message) string {
+	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+	return shorten("*"+m.headline()+"*\n"+m.body(), mostSlack, escape.Replace)
+}
+
+// shorten gives the lines of a text that fit into a bound after they were written as the receiver wants them, the last three (what
+// to do, the kernel, the boot) before the others, and says how many it left out.
+func shorten(text string, most int, write func(string) string) string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i, l := range lines {
+		lines[i] = write(cut(l, most/4))
+	}
+	tail := lines[max(0, len(lines)-3):]
+	head := lines[:len(lines)-len(tail)]
+	room := most - len("… and 1000 more lines\n")
+	for _, l := range tail {
+		room -= len(l) + 1
+	}
+	fit := 0
+	for fit < len(head) && len(head[fit])+1 <= room {
+		room -= len(head[fit]) + 1
+		fit++
+	}
+	out := append([]string{}, head[:fit]...)
+	if fit < len(head) {
+		out = append(out, fmt.Sprintf("… and %d more lines", len(head)-fit))
+	}
+	return strings.Join(append(out, tail...), "\n") + "\n"
+}
+
+// mostNtfy bounds a message to ntfy: beyond 4,096 bytes the server makes a file of it, or refuses it where it keeps none
+// (message-size-limit).
+const mostNtfy = 3900
 
 func (n Ntfy) send(ctx context.Context, m *Message) error {
 	headers := map[string]string{}
@@ -251,7 +237,7 @@ func (n Ntfy) send(ctx context.Context, m *Message) error {
 		headers["Authorization"] = "Bearer " + token
 	}
 	tag := map[Severity]string{Critical: "rotating_light", Warning: "warning", Info: "white_check_mark"}[m.Severity]
-	return post(ctx, n.URL, map[string]any{"topic": n.Topic, "title": m.headline(), "message": m.body(),
+	return post(ctx, n.URL, map[string]any{"topic": n.Topic, "title": m.headline(), "message": shorten(m.body(), mostNtfy, strings.Clone),
 		"priority": map[Severity]int{Critical: 5, Warning: 4, Info: 2}[m.Severity], "tags": []string{tag}}, headers, "")
 }
 
@@ -266,6 +252,34 @@ func (c *Config) ping(ctx context.Context, _ *Message) error {
 // SendmailPath is where the program is by the Filesystem Hierarchy Standard.
 const SendmailPath = "/usr/sbin/sendmail"
 
+// mailWidth is the customary width of a line. RFC 5322 allows 998 bytes, and Exim, as Debian configures it, returns a mail with a
+// longer one to the sender.
+const mailWidth = 78
+
+// wrap breaks lines at blanks; a word that is longer than a line stays whole up to what a mail may hold.
+func wrap(text string, width int) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		at := 0
+		for i, w := range strings.Fields(line) {
+			w = cut(w, 900)
+			switch {
+			case i == 0:
+			case at+1+len(w) > width:
+				b.WriteString("\n  ")
+				at = 2
+			default:
+				b.WriteByte(' ')
+				at++
+			}
+			b.WriteString(w)
+			at += len(w)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
 func (mail *Mail) send(ctx context.Context, m *Message) error {
 	program := mail.Sendmail
 	if program == "" {
@@ -277,10 +291,10 @@ func (mail *Mail) send(ctx context.Context, m *Message) error {
 	if mail.From != "" {
 		fmt.Fprintf(&b, "From: %s\n", mail.From)
 	}
-	fmt.Fprintf(&b, "To: %s\nSubject: [lastgood] %s\n", strings.Join(mail.To, ", "), oneLine(m.headline(), 200))
+	fmt.Fprintf(&b, "To: %s\nSubject: %s\n", strings.Join(mail.To, ", "), mime.QEncoding.Encode("utf-8", "[lastgood] "+oneLine(m.headline(), 200)))
 	fmt.Fprintf(&b, "Date: %s\nMessage-ID: <%s@%s>\n", m.Time.Format(time.RFC1123Z), strings.ReplaceAll(m.Key(), "/", "."), oneLine(m.Host, 200))
 	b.WriteString("MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\nAuto-Submitted: auto-generated\n\n")
-	b.WriteString(m.body())
+	b.WriteString(wrap(m.body(), mailWidth))
 	cmd := exec.CommandContext(ctx, program, "-t", "-oi")
 	cmd.Stdin, cmd.WaitDelay = &b, time.Second
 	out, err := cmd.CombinedOutput()
