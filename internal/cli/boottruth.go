@@ -74,11 +74,11 @@ func (s *session) saveIntent(ctx context.Context) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, intentPatience)
 	defer cancel()
-	in := boot.ReadIntent(ctx, s.root, time.Now())
+	in := boot.ReadIntent(ctx, s.root, s.env.clock())
 	if in.BootID == "" {
 		return exitIncomplete, errors.New("write intent: this boot's id could not be read")
 	}
-	moved, err := baseline.SaveIntent(s.stateDir, baseline.Options{Now: time.Now}, func(old []byte) ([]byte, error) {
+	moved, err := baseline.SaveIntent(s.stateDir, baseline.Options{Now: s.env.clock}, func(old []byte) ([]byte, error) {
 		if before, err := boot.ParseIntent(old); err == nil {
 			in.After(before)
 		}

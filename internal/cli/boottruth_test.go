@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lastgood/internal/boot"
 	"lastgood/internal/report"
@@ -38,6 +39,7 @@ type twoKernels struct {
 	tree, dir  string
 	wtmp       []byte
 	configPath string
+	now        func() time.Time // what the host's clock says; nil for the real one
 }
 
 func newTwoKernels(t *testing.T) *twoKernels {
@@ -101,7 +103,7 @@ func (h *twoKernels) boot(id, release string) {
 func (h *twoKernels) run(args ...string) (int, string) {
 	h.t.Helper()
 	var out, errs bytes.Buffer
-	env := Env{Out: &out, Err: &errs, In: strings.NewReader(""), Getenv: func(string) string { return "" }, Width: 200}
+	env := Env{Out: &out, Err: &errs, In: strings.NewReader(""), Getenv: func(string) string { return "" }, Width: 200, Now: h.now}
 	args = append(args, "--root", h.tree, "--state-dir", h.dir, "--config", h.configPath)
 	status, err := run(context.Background(), args, env)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -32,10 +33,19 @@ type Env struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Getenv   func(string) string
-	OutTTY   bool // the output is a terminal
-	ErrTTY   bool // the error output is a terminal
-	Width    int  // columns of the output, 0 where not known
-	ErrWidth int  // columns of the error output, 0 where not known
+	OutTTY   bool             // the output is a terminal
+	ErrTTY   bool             // the error output is a terminal
+	Width    int              // columns of the output, 0 where not known
+	ErrWidth int              // columns of the error output, 0 where not known
+	Now      func() time.Time // the clock that is written down; nil is the system's. No boot is ordered by it
+}
+
+// clock is what time it is, by the host's clock.
+func (e *Env) clock() time.Time {
+	if e.Now == nil {
+		return time.Now()
+	}
+	return e.Now()
 }
 
 // OS is the world of this process.

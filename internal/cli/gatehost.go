@@ -85,7 +85,7 @@ func (g *gateRun) open(ctx context.Context, s *session) error {
 		return err
 	}
 	g.boot.ID = id
-	g.spool = &notify.Spool{Folder: baseline.OpenFolder(filepath.Join(s.stateDir, "spool"), nil), Config: &s.config.Notify, Now: time.Now, BootID: id}
+	g.spool = &notify.Spool{Folder: baseline.OpenFolder(filepath.Join(s.stateDir, "spool"), nil), Config: &s.config.Notify, Now: s.env.clock, BootID: id}
 	return nil
 }
 

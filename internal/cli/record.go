@@ -205,7 +205,7 @@ func pathless(err error) error {
 // gives one snapshot, whenever it is looked at.
 func (s *session) now() time.Time {
 	if s.root.Live() {
-		return time.Now()
+		return s.env.clock()
 	}
 	return s.root.Recorded()
 }

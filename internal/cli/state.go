@@ -25,7 +25,7 @@ func (s *session) openStore(ctx context.Context) (*baseline.Store, error) {
 	}
 	// Without a boot id the store works, but for the word "current".
 	bootID, _ := s.root.Attr(ctx, "/proc/sys/kernel/random/boot_id")
-	return baseline.Open(s.stateDir, baseline.Options{BootID: bootID})
+	return baseline.Open(s.stateDir, baseline.Options{BootID: bootID, Now: s.env.clock})
 }
 
 // lock takes the store's lock for writing.
@@ -37,7 +37,7 @@ func lock(ctx context.Context, store *baseline.Store) error {
 
 // guard opens the crash guard in the state folder once the boot is known.
 func (s *session) guard(boot, build string) (collect.Guard, error) {
-	g, err := baseline.OpenGuard(s.stateDir, boot, build, nil)
+	g, err := baseline.OpenGuard(s.stateDir, boot, build, s.env.clock)
 	if err != nil {
 		return nil, err // and not a nil Guard in an interface that is not nil
 	}
@@ -93,7 +93,7 @@ func notSnapshot(name string) string {
 // names run even where they are blocked, and are let free where they end.
 func (s *session) guardFor(named []string) openGuard {
 	return func(boot, build string) (collect.Guard, error) {
-		g, err := baseline.OpenGuard(s.stateDir, boot, build, nil)
+		g, err := baseline.OpenGuard(s.stateDir, boot, build, s.env.clock)
 		if err != nil {
 			return nil, err
 		}
