@@ -47,16 +47,19 @@ func (g *gateRun) assess(ctx context.Context, s *session, every time.Duration) (
 	if err := g.open(ctx, s); err != nil {
 		return exitOK, err
 	}
+	if err := g.mayJudge(); err != nil {
+		return exitOK, err
+	}
 	defer g.kick(ctx)
 	if g.skipped(ctx) {
 		return exitOK, nil
 	}
 	verdict, err := g.polled(ctx, gate.Assessed, time.Duration(s.config.Gate.AssessWithin), every)
 	if err != nil {
-		printError(s.env.Err, err)
+		g.say(err)
 	}
 	if err := g.markWorse(verdict); err != nil {
-		printError(s.env.Err, err)
+		g.say(err)
 	}
 	if verdict == snapshot.Regressed {
 		return exitRegressed, nil
@@ -120,7 +123,7 @@ func (g *gateRun) polled(ctx context.Context, as gate.EventType, within, every t
 	}
 	if g.rep != nil {
 		if perr := g.s.print(g.s.output, g.rep); perr != nil {
-			printError(g.s.env.Err, perr)
+			g.say(perr)
 		}
 	}
 	return g.conclude(ctx, as, err)
@@ -138,7 +141,10 @@ func (g *gateRun) watchContract(ctx context.Context) (stop func()) {
 
 func (g *gateRun) sayWhy(ctx context.Context, again bool, every time.Duration) {
 	if again {
-		fmt.Fprintf(g.s.env.Err, "lastgood: %s; looks again in %v\n", g.summary(), every)
+		if line := fmt.Sprintf("lastgood: %s; looks again every %v\n", g.summary(), every); line != g.waits {
+			fmt.Fprint(g.s.env.Err, line)
+			g.waits = line
+		}
 		return
 	}
 	results, _ := g.s.contract.Results(ctx) // what could not be read is in the report

@@ -40,7 +40,7 @@ comes of it, so that a verdict is no failed unit; --exit-status gives that of th
 					return statusOf(verdict, err), err
 				}
 				if err != nil {
-					printError(s.env.Err, err)
+					g.say(err)
 				}
 				return exitOK, nil
 			}
@@ -63,6 +63,9 @@ func (g *gateRun) gate(ctx context.Context, s *session) (snapshot.Verdict, error
 	if err := g.open(ctx, s); err != nil {
 		return "", err
 	}
+	if err := g.mayJudge(); err != nil {
+		return "", err
+	}
 	defer g.kick(ctx)
 	if g.skipped(ctx) {
 		fmt.Fprintln(s.env.Err, "lastgood:", gate.SkipWord, "is on the kernel's command line: nothing is checked, nothing is held")
@@ -73,7 +76,7 @@ func (g *gateRun) gate(ctx context.Context, s *session) (snapshot.Verdict, error
 	g.identify(ctx)
 	g.s.hurry = true
 	if _, _, err := g.happen(ctx, gate.Event{Type: gate.Booted}); err != nil {
-		printError(s.env.Err, err)
+		g.say(err)
 	}
 	return g.polled(ctx, gate.Checked, g.settle, settleEvery)
 }
@@ -114,7 +117,7 @@ func (g *gateRun) conclude(ctx context.Context, as gate.EventType, err error) (s
 		e.Verdict, e.Summary, e.Most = g.rep.Verdict, summaryOf(g.rep), g.most
 		e.Soon = as == gate.Checked && onlyLater(g.rep)
 		if err != nil { // it was judged, and only not printed
-			printError(g.s.env.Err, err)
+			g.say(err)
 			err = nil
 		}
 	} else {
@@ -122,6 +125,7 @@ func (g *gateRun) conclude(ctx context.Context, as gate.EventType, err error) (s
 	}
 	e.World = g.world(ctx)
 	_, _, herr := g.happen(ctx, e)
+	g.heard(err) // it stands in what was told
 	return e.Verdict, errors.Join(err, herr)
 }
 

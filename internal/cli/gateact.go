@@ -24,7 +24,11 @@ func (g *gateRun) happen(ctx context.Context, e gate.Event) (st gate.State, refu
 	st, acts, err := g.keeper.Happen(wait, e, g.s.config.Gate.Policy())
 	if err != nil {
 		err = fmt.Errorf("remember what is decided: %w", err)
-		g.tell(ctx, gate.NoticeFailed, err.Error()+"; nothing is rolled back for want of memory")
+		if !g.forgets {
+			g.tell(ctx, gate.NoticeFailed, flat(err)+"; nothing is rolled back for want of memory")
+		}
+		g.forgets = true
+		g.heard(err)
 	}
 	refused, aerr := g.perform(ctx, e, acts)
 	return st, refused, errors.Join(err, aerr)
@@ -104,7 +108,7 @@ func (g *gateRun) booted() bool {
 func (g *gateRun) tell(ctx context.Context, n gate.Notice, text string) {
 	m, err := notify.New(string(n), text)
 	if err != nil {
-		printError(g.s.env.Err, err)
+		g.say(err)
 		return
 	}
 	g.fill(&m)
@@ -136,7 +140,7 @@ func (g *gateRun) send(_ context.Context, m *notify.Message) {
 	if g.live {
 		err := g.journal.Send(m)
 		if logged = err == nil; !logged {
-			printError(g.s.env.Err, err)
+			g.say(err)
 		}
 	}
 	// A unit's stderr is the journal (systemd.exec(5)): what stands there is not said twice.
@@ -145,7 +149,7 @@ func (g *gateRun) send(_ context.Context, m *notify.Message) {
 	}
 	if c.MOTD == nil || *c.MOTD {
 		if err := g.motd.Update(m); err != nil {
-			printError(g.s.env.Err, err)
+			g.say(err)
 		}
 	}
 	if len(c.Names()) == 0 {
@@ -153,7 +157,7 @@ func (g *gateRun) send(_ context.Context, m *notify.Message) {
 	}
 	var full *notify.FullError
 	if err := g.spool.Add(m); err != nil {
-		printError(g.s.env.Err, err)
+		g.say(err)
 		if !errors.As(err, &full) {
 			return
 		}
@@ -171,6 +175,6 @@ func (g *gateRun) kick(ctx context.Context) {
 	}
 	g.spooled = false
 	if err := g.system.Start(ctx, notifyUnit); err != nil {
-		printError(g.s.env.Err, err)
+		g.say(err)
 	}
 }

@@ -49,6 +49,10 @@ type gateRun struct {
 	base    *snapshot.Identity
 	spooled bool
 
+	forgets bool            // what is decided cannot be remembered, and somebody was told
+	waits   string          // what was said last of why it is looked again
+	said    map[string]bool // errors that were told in this run
+
 	journalctl []string  // where the journal's reader may be
 	accepted   time.Time // when the last good boot was made so, once that is asked
 }
@@ -128,7 +132,7 @@ func (g *gateRun) world(ctx context.Context) gate.World {
 	w.Writable, w.Why = g.writable(ctx)
 	store, err := g.s.openStore(ctx)
 	if err != nil {
-		printError(g.s.env.Err, err)
+		g.say(err)
 		return w
 	}
 	base, _, err := store.LastGood()
@@ -198,7 +202,7 @@ func (g *gateRun) targets(ctx context.Context, store *baseline.Store, st *bootlo
 	}
 	entries, err := store.List()
 	if err != nil {
-		printError(g.s.env.Err, err)
+		g.say(err)
 	}
 	for _, e := range entries {
 		if e.Result == nil || e.Result.Verdict != snapshot.Good || seen[e.Release] {
