@@ -131,12 +131,12 @@ func blocksInUse(ctx context.Context, root *sysfs.Root) ([]blockUse, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, err := fstabLines(ctx, root)
+	o, err := readOrigin(ctx, root)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range table {
-		if node := mountNode(ctx, root, m); node != "" && keptMount(m, mountedBy(m.Mountpoint, lines)) {
+		if node := mountNode(ctx, root, m); node != "" && keptMount(m, o.by(m.Mountpoint)) {
 			err = errors.Join(err, addStack(node, m.Mountpoint))
 		}
 	}

@@ -73,6 +73,8 @@ func TestJudged(t *testing.T) {
 		{"unit well again", "service.unit|a.service state=failed starts=boot", "service.unit|a.service state=active starts=boot", ""},
 		{"mount of fstab gone", "service.mount|/srv by=fstab", "", "critical mount-missing"},
 		{"mount by hand gone", "service.mount|/mnt by=hand", "", "info mount-missing"},
+		{"mount on demand gone", "service.mount|/home by=demand", "", "info mount-missing"},
+		{"mount of a unit gone", "service.mount|/srv by=unit", "", "critical mount-missing"},
 		{"mount read-only", "service.mount|/ mode=rw by=fstab", "service.mount|/ mode=ro by=fstab", "critical mount-read-only"},
 		{"mount always read-only", "service.mount|/ mode=ro by=fstab", "service.mount|/ mode=ro by=fstab", ""},
 		{"other file system", "service.mount|/srv uuid=1 by=fstab", "service.mount|/srv uuid=2 by=fstab", "critical mount-other-filesystem"},

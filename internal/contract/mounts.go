@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
 
-	"lastgood/internal/fstab"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
@@ -42,7 +40,7 @@ var mountDeclared = snapshot.Kind{
 		{Name: "source", Noise: snapshot.Evidence, Doc: "what is mounted, as the kernel names it today"},
 		{Name: "remote", Doc: "server and path of a network file system"},
 		{Name: "mode", Order: []string{"rw", "ro"}, Doc: "rw, or ro where the mount or the file system is read-only"},
-		{Name: "by", Doc: "fstab where a line of it names the mount point, else unit for a well-known service's, else hand"},
+		{Name: "by", Doc: "fstab where a line of it names the mount point, unit for a well-known service's and for an enabled mount unit, demand where an automount has it mounted when it is looked at, else hand"},
 		{Name: "stack", Doc: "what the device lies on, outermost first, by type: partition, dm-lvm, dm-crypt, md, disk"},
 		{Name: "devices", Noise: snapshot.Evidence, Doc: "the same by name"},
 	},
@@ -52,7 +50,7 @@ var mountDeclared = snapshot.Kind{
 		{Code: "mount-missing", On: snapshot.OnMissing, Where: map[string]string{"by": "unit"}, Severity: snapshot.Critical, Class: snapshot.ClassService, Symptom: true,
 			Message: "{name} is not mounted, was ({attr:fstype})", Hint: "the service that mounts it did not come up"},
 		{Code: "mount-missing", On: snapshot.OnMissing, Severity: snapshot.Info, Class: snapshot.ClassService, Symptom: true,
-			Message: "{name} is not mounted, was ({attr:fstype}); nothing in /etc/fstab mounts it at a boot"},
+			Message: "{name} is not mounted, was ({attr:fstype}); nothing mounts it at a boot by itself"},
 		{Code: "mount-read-only", On: snapshot.OnBecomes, Attr: "mode", From: []string{"rw"}, To: []string{"ro"}, Severity: snapshot.Critical, Class: snapshot.ClassService,
 			Message: "{name} is read-only now", Hint: "an error of the file system or disk makes it so: journalctl -k -b | grep -i -e error -e remount"},
 		{Code: "mount-other-filesystem", On: snapshot.OnChanged, Attr: "uuid", Severity: snapshot.Critical, Class: snapshot.ClassConfig,
@@ -68,7 +66,7 @@ var filesystemDeclared = snapshot.Kind{
 	Name: filesystemKind,
 	Doc:  "a file system that is on a block device of this host, mounted or not, known by its UUID. Read from udev's database.",
 	Attrs: []snapshot.Attr{
-		{Name: "mounted", Doc: "boot where fstab or a service mounts it, hand where somebody did, no where it is not mounted"},
+		{Name: "mounted", Doc: "boot where fstab or a unit mounts it, hand where somebody or an automount did, no where it is not mounted"},
 		{Name: "point", Noise: snapshot.Evidence, Doc: "where it is mounted"},
 		{Name: "label", Doc: "its label"},
 		{Name: "fstype", Doc: "its type"},
@@ -78,12 +76,9 @@ var filesystemDeclared = snapshot.Kind{
 		{Code: "filesystem-not-mounted", On: snapshot.OnBecomes, Attr: "mounted", From: []string{"boot"}, To: []string{"no"}, Severity: snapshot.Critical, Class: snapshot.ClassService, Cause: true,
 			Message: "file system {name} was mounted at the last good boot; it is there ({attr:node}) and not mounted", Hint: "is its line in /etc/fstab commented out or changed? mount UUID={name}"},
 		{Code: "filesystem-not-mounted", On: snapshot.OnBecomes, Attr: "mounted", From: []string{"hand"}, To: []string{"no"}, Severity: snapshot.Info, Class: snapshot.ClassService,
-			Message: "file system {name} was mounted by hand; it is there ({attr:node}) and not mounted"},
+			Message: "file system {name} was mounted, and not by the boot; it is there ({attr:node}) and not mounted"},
 	},
 }
-
-// ownMounts are points that a service mounts at every boot without fstab.
-var ownMounts = []string{"/etc/pve", "/var/lib/ceph/", "/var/lib/lxcfs", "/boot", "/efi", "/gluster"}
 
 // passingPoints are where containers, sessions and desktops mount what comes and goes.
 var passingPoints = []string{"/run", "/proc", "/sys", "/dev", "/tmp", "/media", "/snap", "/var/snap", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers", "/var/lib/kubelet/pods",
@@ -121,33 +116,30 @@ func unread(h source.Host, err error) error {
 
 // mountTable is what init sees: this process may have been given a namespace of its own.
 func mountTable(ctx context.Context, root *sysfs.Root) ([]*mountinfo.Info, error) {
+	text, err := mountText(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	return parseMounts(text)
+}
+
+func mountText(ctx context.Context, root *sysfs.Root) (string, error) {
 	for _, name := range []string{"/proc/1/mountinfo", "/proc/self/mountinfo"} {
 		text, found, err := readText(ctx, root, maxTable, name)
 		if err != nil && name != "/proc/1/mountinfo" { // other users may not read init's
-			return nil, err
+			return "", err
 		}
 		if found && text != "" {
-			return parseMounts(text)
+			return text, nil
 		}
 	}
-	return nil, errNoMounts
+	return "", errNoMounts
 }
 
 // beneath reports whether a path is dir or lies in it.
 func beneath(name, dir string) bool {
 	dir = strings.TrimSuffix(dir, "/")
 	return name == dir || strings.HasPrefix(name, dir+"/")
-}
-
-// mountedBy says who mounts a point at a boot.
-func mountedBy(point string, lines []fstab.Line) string {
-	if point == "/" || slices.ContainsFunc(lines, func(l fstab.Line) bool { return !l.Commented && l.Auto() && path.Clean(l.Point) == point }) {
-		return "fstab"
-	}
-	if slices.ContainsFunc(ownMounts, func(p string) bool { return beneath(point, p) }) {
-		return "unit"
-	}
-	return "hand"
 }
 
 // keptMount reports whether a mount is the host's own and lasts.
@@ -173,18 +165,18 @@ func readMounts(ctx context.Context, h source.Host) ([]snapshot.Subject, error) 
 	if err != nil {
 		return nil, unread(h, err)
 	}
-	lines, errFstab := fstabLines(ctx, h.Root)
+	o, errFstab := readOrigin(ctx, h.Root)
 	var out []snapshot.Subject
 	points := map[string]string{} // UUID → where it is mounted
 	for _, m := range table {
-		by := mountedBy(m.Mountpoint, lines)
+		by := o.by(m.Mountpoint)
 		s := snapshot.Subject{Kind: mountKind, ID: m.Mountpoint, Outcome: snapshot.Measured}
 		node := mountNode(ctx, h.Root, m)
 		id := udevOf(ctx, h.Root, node)
 		if uuid := id["ID_FS_UUID"]; uuid != "" {
 			s.Set("uuid", snapshot.Text(uuid))
 			s.Parent = filesystemKind + "/" + uuid
-			if old, seen := points[uuid]; !seen || mountedBy(old, lines) == "hand" {
+			if old, seen := points[uuid]; !seen || !o.atBoot(old) {
 				points[uuid] = m.Mountpoint
 			}
 		}
@@ -193,7 +185,7 @@ func readMounts(ctx context.Context, h source.Host) ([]snapshot.Subject, error) 
 			out = append(out, s)
 		}
 	}
-	found, errFound := filesystems(ctx, h.Root, points, lines)
+	found, errFound := filesystems(ctx, h.Root, points, &o)
 	return append(out, found...), errors.Join(errFstab, errFound)
 }
 
@@ -226,7 +218,7 @@ func fillMount(ctx context.Context, root *sysfs.Root, s *snapshot.Subject, m *mo
 }
 
 // filesystems lists every file system that udev found on a block device.
-func filesystems(ctx context.Context, root *sysfs.Root, points map[string]string, lines []fstab.Line) ([]snapshot.Subject, error) {
+func filesystems(ctx context.Context, root *sysfs.Root, points map[string]string, o *origin) ([]snapshot.Subject, error) {
 	names, err := listDir(ctx, root, "/sys/class/block")
 	if err != nil {
 		return nil, err
@@ -247,7 +239,7 @@ func filesystems(ctx context.Context, root *sysfs.Root, points map[string]string
 		mounted := "no"
 		if point, is := points[uuid]; is {
 			mounted = "boot"
-			if mountedBy(point, lines) == "hand" {
+			if !o.atBoot(point) {
 				mounted = "hand"
 			}
 			s.Set("point", snapshot.Text(point))

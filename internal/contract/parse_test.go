@@ -147,6 +147,16 @@ func FuzzTables(f *testing.F) {
 	})
 }
 
+func FuzzUnitPath(f *testing.F) {
+	f.Add(`mnt-a\x2db`)
+	f.Add("-")
+	f.Fuzz(func(t *testing.T, name string) {
+		if p := unitPath(name); !strings.HasPrefix(p, "/") || len(p) > len(name)+1 {
+			t.Errorf("%q is %q", name, p)
+		}
+	})
+}
+
 func FuzzMounts(f *testing.F) {
 	f.Add("36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n")
 	f.Add("1 1 0:1 / / rw - btrfs /dev/sda2 ro\n")
@@ -158,7 +168,7 @@ func FuzzMounts(f *testing.F) {
 				t.Fatalf("two mounts on %q, or mounts with an error %v", m.Mountpoint, err)
 			}
 			seen[m.Mountpoint] = true
-			keptMount(m, mountedBy(m.Mountpoint, nil))
+			keptMount(m, (&origin{}).by(m.Mountpoint))
 			readOnly(m)
 		}
 	})

@@ -19,8 +19,11 @@ type Line struct {
 // Has reports whether the line has an option.
 func (l *Line) Has(option string) bool { return slices.Contains(l.Options, option) }
 
-// Auto reports whether a boot mounts it.
-func (l *Line) Auto() bool { return !l.Has("noauto") }
+// Auto reports whether a boot mounts it by itself. What systemd mounts on demand (systemd.mount(5)) it does not: nothing is there
+// until somebody looks.
+func (l *Line) Auto() bool {
+	return !l.Has("noauto") && !l.Has("x-systemd.automount") && !l.Has("comment=systemd.automount")
+}
 
 // Swap reports whether it is of a swap area, which has no mount point.
 func (l *Line) Swap() bool { return l.Type == "swap" }

@@ -22,8 +22,9 @@ func TestParse(t *testing.T) {
 }
 
 func TestAuto(t *testing.T) {
-	got := Parse("# UUID= is better than /dev/sda here\n/dev/sdb1 /backup ext4 noauto,ro 0 0\nUUID=5-6 none swap sw 0 0\n")
-	if len(got) != 2 || got[0].Auto() || got[0].Swap() || !got[1].Auto() || !got[1].Swap() {
+	got := Parse("# UUID= is better than /dev/sda here\n/dev/sdb1 /backup ext4 noauto,ro 0 0\nUUID=5-6 none swap sw 0 0\n" +
+		"srv:/home /home nfs4 _netdev,x-systemd.automount 0 0\n")
+	if len(got) != 3 || got[2].Auto() || got[0].Auto() || got[0].Swap() || !got[1].Auto() || !got[1].Swap() {
 		t.Errorf("lines %+v", got)
 	}
 }
