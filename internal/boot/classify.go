@@ -177,7 +177,7 @@ func (s *Situation) byLoader() Outcome {
 	switch {
 	case e.Release == s.Running:
 		o.Class, o.Why = AsIntended, "it is what the loader boots: "+s.Loader.Why
-	case strings.HasPrefix(s.Loader.Why, "one-shot"), s.Required == Yes:
+	case s.Loader.Once(), s.Required == Yes:
 		// What boots next was chosen after this boot began, and says nothing of it.
 		o.Intended, o.IntendedEntry = "", ""
 		o.Class, o.Basis, o.Why = CouldNotSay, "", "no intent was left at the last shutdown, and what the loader boots was changed since"

@@ -53,7 +53,7 @@ func ReadIntent(ctx context.Context, root *sysfs.Root, now time.Time) Intent {
 	} else if len(errs) > 0 {
 		in.Why += ": " + errs[0].Error()
 	}
-	in.Once = strings.HasPrefix(st.Why, "one-shot")
+	in.Once = st.Once()
 	if loaded, err := root.Attr(ctx, "/sys/kernel/kexec_loaded"); err == nil {
 		in.Kexec = loaded == "1"
 	}

@@ -76,6 +76,9 @@ func (s *State) NextEntry() *Entry {
 	return &s.Entries[s.Next]
 }
 
+// Once reports whether what boots next is a one-shot choice: the boot after it is of another setting.
+func (s *State) Once() bool { return strings.HasPrefix(s.Why, "one-shot") }
+
 // maxConfig bounds a loader's configuration file; a grub.cfg of a hundred kernels has 400 kB.
 const maxConfig = 4 << 20
 

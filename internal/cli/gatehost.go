@@ -126,7 +126,7 @@ func (g *gateRun) world(ctx context.Context) gate.World {
 	g.identify(ctx)
 	w := gate.World{Skip: g.skipped(ctx), Inhibited: g.inhibited(), Writable: gate.Unknown}
 	st, errs := bootloader.Read(ctx, g.s.root)
-	if e := st.NextEntry(); e != nil && len(errs) == 0 {
+	if e := st.NextEntry(); e != nil && len(errs) == 0 && !st.Once() {
 		w.Next = e.Release
 	}
 	w.Writable, w.Why = g.writable(ctx)

@@ -292,6 +292,24 @@ func TestRollbackThatCannotBe(t *testing.T) {
 	}
 }
 
+// TestRollbackOverAOneShot: somebody had the good kernel, or another one, booted once: the rollback lasts all the same.
+func TestRollbackOverAOneShot(t *testing.T) {
+	for _, once := range []string{oldRelease, newRelease} {
+		h := newGateHost(t)
+		env := "# GRUB Environment Block\nnext_entry=gnulinux-" + once + "\nsaved_entry=gnulinux-" + newRelease + "\n"
+		h.write("/boot/grub/grubenv", env+strings.Repeat("#", 1024-len(env)))
+		g := h.boot("bad", newRelease)
+		g.judge(t, gate.Checked, snapshot.Regressed)
+		if status, err := g.byHand(t.Context(), g.s, gate.Event{Type: gate.Decided}); status != 0 || err != nil {
+			t.Fatal(status, err)
+		}
+		env = h.read("boot/grub/grubenv")
+		if !strings.Contains(env, "saved_entry=gnulinux-"+oldRelease+"\n") || strings.Contains(env, "next_entry") || !strings.Contains(h.read("asked"), "reboot") {
+			t.Errorf("%s once: grubenv %q, asked %q", once, env, h.read("asked"))
+		}
+	}
+}
+
 // TestTryToTheEnd: a kernel is tried once and kept when it is good.
 func TestTryToTheEnd(t *testing.T) {
 	h := newGateHost(t)

@@ -182,7 +182,8 @@ type World struct {
 	Skip bool
 	// KernelChanged: the kernel is another build than the last good boot's.
 	KernelChanged bool
-	// Next is the release of the kernel that the loader boots next, "" where it cannot be told.
+	// Next is the release of the kernel that the loader boots next and from then on, "" where it cannot be told, or is a
+	// one-shot choice of somebody's: a host that went back by that would leave again at the next reboot.
 	Next string
 	// Writable says whether the loader can be set, with the reason where it is not yes.
 	Writable Answer
