@@ -80,6 +80,9 @@ func (w *Setter) ableGRUB(ctx context.Context, st *State) (string, error) {
 	if why, err := writable(w.Prefix + name); why != "" || err != nil {
 		return why, err
 	}
+	if why, err := elsewhere(w.Prefix + name); why != "" || err != nil {
+		return why, err
+	}
 	// Does grub.cfg look at the block at all? Ask it with another default set.
 	for _, e := range st.Entries {
 		if e.Release == "" || st.NextEntry() != nil && st.NextEntry().Release == e.Release {
@@ -91,6 +94,27 @@ func (w *Setter) ableGRUB(ctx context.Context, st *State) (string, error) {
 		return "", nil
 	}
 	return "", nil
+}
+
+// elsewhere says where a block lies that is a link to another file system, or "". GRUB follows links within one file system
+// alone: what was written there would never be looked at.
+func elsewhere(name string) (string, error) {
+	info, err := os.Lstat(name)
+	if err != nil || info.Mode()&os.ModeSymlink == 0 {
+		return "", err
+	}
+	var folder, file unix.Stat_t
+	if err := errors.Join(unix.Stat(filepath.Dir(name), &folder), unix.Stat(name, &file)); err != nil {
+		return "", fmt.Errorf("stat %s: %w", name, err)
+	}
+	if folder.Dev == file.Dev {
+		return "", nil
+	}
+	to, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return "", err
+	}
+	return name + " is a link to " + to + " on another file system, where GRUB does not follow it", nil
 }
 
 // writable asks without writing anything.
