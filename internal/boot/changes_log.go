@@ -3,15 +3,20 @@ package boot
 import (
 	"bytes"
 	"cmp"
+	"compress/bzip2"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 
 	"lastgood/internal/sysfs"
 )
@@ -26,7 +31,7 @@ const (
 	maxRotated = 14
 )
 
-// readRotated reads a log and its rotated parts (NAME.1, NAME.2.gz …), oldest first. Of a large
+// readRotated reads a log and its rotated parts (NAME.1, NAME.2.gz, NAME-20261101.xz …), oldest first. Of a large
 // one only the end is read; whole is false then. A part that cannot be read ends the search for
 // older ones and is told in the error, beside what could be read.
 func readRotated(ctx context.Context, root *sysfs.Root, name string) (text string, whole bool, err error) {
@@ -70,6 +75,39 @@ func readRotated(ctx context.Context, root *sysfs.Root, name string) (text strin
 // errNoLog says that there is no such log: the package manager is not this host's.
 var errNoLog = errors.New("there is no such log")
 
+// dated is what logrotate's dateext puts behind a name.
+var dated = regexp.MustCompile(`^-(\d{8})$`)
+
+// turn says how far back a part lies by what stands behind the log's name; ok is false for what is no part.
+func turn(rest string) (number int, ok bool) {
+	for ext := range unpackers {
+		rest = strings.TrimSuffix(rest, ext)
+	}
+	if m := dated.FindStringSubmatch(rest); m != nil {
+		day, err := strconv.Atoi(m[1])
+		return 1e8 - day, err == nil
+	}
+	number, err := strconv.Atoi(strings.TrimPrefix(rest, "."))
+	return number, err == nil && rest[0] == '.' && number > 0
+}
+
+// maxWindow bounds the memory that a packed log may ask for: what packs logs uses 8 MiB.
+const maxWindow = 64 << 20
+
+// unpackers read what rotated parts are packed with, by the end of their names.
+var unpackers = map[string]func(io.Reader) (io.Reader, error){
+	".gz":  func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+	".bz2": func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil },
+	".xz":  func(r io.Reader) (io.Reader, error) { return xz.NewReader(r) },
+	".zst": func(r io.Reader) (io.Reader, error) {
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		return z, nil // without concurrency nothing of it outlives its reader
+	},
+}
+
 // rotated lists a log's parts, newest first.
 func rotated(ctx context.Context, root *sysfs.Root, name string) ([]string, error) {
 	dir, base := path.Split(name)
@@ -94,8 +132,7 @@ func rotated(ctx context.Context, root *sysfs.Root, name string) ([]string, erro
 			parts = append(parts, part{path.Join(dir, n), 0})
 			continue
 		}
-		number, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(rest, "."), ".gz"))
-		if err == nil && rest[0] == '.' && number > 0 {
+		if number, ok := turn(rest); ok {
 			parts = append(parts, part{path.Join(dir, n), number})
 		}
 	}
@@ -114,8 +151,8 @@ func logTail(ctx context.Context, root *sysfs.Root, name string, max int) (strin
 		cut  bool
 	}
 	t, err := stream(ctx, root, name, maxLogFile, func(r io.Reader) (tailed, error) {
-		if strings.HasSuffix(name, ".gz") {
-			z, err := gzip.NewReader(r)
+		if unpack := unpackers[path.Ext(name)]; unpack != nil {
+			z, err := unpack(r)
 			if err != nil {
 				return tailed{}, err
 			}
