@@ -25,29 +25,32 @@ func (e *ExecCheck) ask(ctx context.Context, r *Runner) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return e.weigh(&got), nil
+	return e.weigh(&got)
 }
 
-func (e *ExecCheck) weigh(got *ran) answer {
+// weigh holds what a command answered to what is wanted. What may stand in the part of the output that was dropped could not be told:
+// an output that grew is no regression.
+func (e *ExecCheck) weigh(got *ran) (answer, error) {
 	name := e.Command[0]
 	if got.status != e.Exit {
-		return answer{why: strings.TrimSuffix(fmt.Sprintf("%s ended with %d, want %d: %s", name, got.status, e.Exit, got.said), ": ")}
+		return answer{why: strings.TrimSuffix(fmt.Sprintf("%s ended with %d, want %d: %s", name, got.status, e.Exit, got.said), ": ")}, nil
 	}
-	cut := either(got.cut, fmt.Sprintf(" in its first %d bytes", maxOutput), "")
 	if e.Regexp != "" && !regexp.MustCompile(e.Regexp).MatchString(got.output) { // it was compiled when it was read
-		return answer{why: fmt.Sprintf("the output of %s does not match %s%s", name, e.Regexp, cut)}
+		if got.cut {
+			return answer{}, fmt.Errorf("the output of %s is longer than %d bytes, and those do not match %s: have it print less", name, maxOutput, e.Regexp)
+		}
+		return unmet("the output of %s does not match %s", name, e.Regexp)
 	}
 	if e.JSON == nil {
-		return answer{}
+		return met()
 	}
 	if got.cut {
-		return answer{why: fmt.Sprintf("the output of %s is longer than %d bytes: no JSON can be read from it", name, maxOutput)}
+		return answer{}, fmt.Errorf("the output of %s is longer than %d bytes, and no JSON can be read from a part of it: have it print less", name, maxOutput)
 	}
-	why := e.JSON.wrong(got.output)
-	if why != "" {
-		why = "the output of " + name + ": " + why
+	if why := e.JSON.wrong(got.output); why != "" {
+		return unmet("the output of %s: %s", name, why)
 	}
-	return answer{why: why}
+	return met()
 }
 
 // wrong says what is wrong with a JSON document: "" is nothing.
