@@ -209,6 +209,7 @@ _lastgood() {
   version:--state-dir) _lastgood_words @dir; return 0 ;;
   version:--config) _lastgood_words @file; return 0 ;;
   version:--root) _lastgood_words @file; return 0 ;;
+  version:--output | version:-o) _lastgood_words table json; return 0 ;;
   version:--budget) COMPREPLY=(); return 0 ;;
   version:--jobs) COMPREPLY=(); return 0 ;;
   esac
@@ -354,7 +355,7 @@ _lastgood() {
     ;;
   version)
     case $cur in
-    -*) _lastgood_words --state-dir --config --root --budget --jobs --quiet --verbose --help ;;
+    -*) _lastgood_words --state-dir --config --root --output --budget --jobs --quiet --verbose --help ;;
     *) _lastgood_words  ;;
     esac
     ;;

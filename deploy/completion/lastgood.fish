@@ -302,6 +302,7 @@ complete -c lastgood -n '__lastgood_is doctor' -s v -l verbose -d 'print evidenc
 complete -c lastgood -n '__lastgood_is version' -l state-dir -r -f -a '(__fish_complete_directories)' -d 'DIR of the snapshots and of the last good boot'
 complete -c lastgood -n '__lastgood_is version' -l config -r -F -d 'configuration FILE'
 complete -c lastgood -n '__lastgood_is version' -l root -r -F -d 'recorded host, a folder or an archive at PATH, instead of this one'
+complete -c lastgood -n '__lastgood_is version' -s o -l output -r -f -a 'table json' -d 'output FORMAT; a wrong one gets the list of those that there are'
 complete -c lastgood -n '__lastgood_is version' -l budget -r -f -d 'most TIME it may take (default: of the configuration, 20s)'
 complete -c lastgood -n '__lastgood_is version' -l jobs -r -f -d 'NUMBER of programs measured side by side (default: of the configuration, 1)'
 complete -c lastgood -n '__lastgood_is version' -s q -l quiet -d 'print only the verdict, in one line'

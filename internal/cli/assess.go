@@ -141,7 +141,11 @@ func (g *gateRun) watchContract(ctx context.Context) (stop func()) {
 
 func (g *gateRun) sayWhy(ctx context.Context, again bool, every time.Duration) {
 	if again {
-		if line := fmt.Sprintf("lastgood: %s; looks again every %v\n", g.summary(), every); line != g.waits {
+		what := g.summary()
+		if len(g.late) > 0 {
+			what = "no container of " + strings.Join(g.late, ", ") + " runs yet; " + what
+		}
+		if line := fmt.Sprintf("lastgood: %s; looks again every %v\n", what, every); line != g.waits {
 			fmt.Fprint(g.s.env.Err, line)
 			g.waits = line
 		}
@@ -182,6 +186,9 @@ func (g *gateRun) mayCome(as gate.EventType) bool {
 	}
 	if as == gate.Checked || g.rep.Verdict == snapshot.Invalid {
 		return false
+	}
+	if len(g.late) > 0 {
+		return true // containers come one by one, and none at all is known after some minutes only
 	}
 	return slices.ContainsFunc(g.rep.Incomplete, func(gap snapshot.Gap) bool {
 		return contract.ComesLater(&gap) || g.rep.Verdict == snapshot.Incomplete && gap.Counts && !ofContract(&gap)

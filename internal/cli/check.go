@@ -9,6 +9,7 @@ import (
 
 	"lastgood/internal/baseline"
 	"lastgood/internal/compare"
+	"lastgood/internal/contract"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
@@ -55,6 +56,7 @@ type check struct {
 	snap   *snapshot.Snapshot
 
 	good     []*snapshot.Snapshot // the good boots since, once they were read
+	late     []string             // what ran at the last good boot and may still come
 	heldTo   string               // checksum of the accepted snapshot that was judged by
 	measured *objectRun           // nil for a recorded host
 }
@@ -181,12 +183,13 @@ func (c *check) judged(ctx context.Context, snap *snapshot.Snapshot) *report.Rep
 	default:
 		rep.Accepted, rep.AcceptedBy, c.heldTo = record.Accepted, record.By, record.SHA256
 		if c.judgeByGood(rep, base, snap).Elsewhere == "" {
+			c.late = contract.StillToCome(base, snap)
 			c.trend(rep, base, snap)
 			c.judgeHistory(rep, base, snap)
 			c.explainFindings(ctx, rep, base, snap)
 		}
 	}
-	c.late(rep, snap)
+	c.tellLate(rep, snap)
 	c.notes = append(c.notes, rep.Notes...)
 	return rep
 }

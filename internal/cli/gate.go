@@ -96,7 +96,7 @@ func (g *gateRun) check(ctx context.Context, out io.Writer) error {
 	s.env.Out = out
 	c := &check{against: g.against, settling: settling{phase: snapshot.PhaseSettled}}
 	_, err := c.run(ctx, &s, nil)
-	g.rep, g.most = c.rep, ""
+	g.rep, g.most, g.late = c.rep, "", c.late
 	if c.rep != nil {
 		g.most = mostOf(c.rep, c.snap, c.policy.FailOn)
 	}

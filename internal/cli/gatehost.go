@@ -46,6 +46,7 @@ type gateRun struct {
 	boot    gate.Boot
 	rep     *report.Report // of this run's check
 	most    gate.Reaction  // the most that its findings may lead to, "" is what the policy says
+	late    []string       // runtimes whose containers may still come
 	base    *snapshot.Identity
 	spooled bool
 

@@ -69,9 +69,9 @@ func pickBoots(newestFirst []baseline.Entry, release string, most int) []baselin
 	return out
 }
 
-// late adds to a report what came after the early snapshot of this boot, but for what was
+// tellLate adds to a report what came after the early snapshot of this boot, but for what was
 // as late in a good boot.
-func (c *check) late(rep *report.Report, snap *snapshot.Snapshot) {
+func (c *check) tellLate(rep *report.Report, snap *snapshot.Snapshot) {
 	if c.settling.deadline == 0 || rep.Verdict == snapshot.Invalid {
 		return
 	}

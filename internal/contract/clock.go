@@ -2,7 +2,9 @@ package contract
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,7 +32,7 @@ var clockDeclared = snapshot.Kind{
 	},
 	Rules: []snapshot.Rule{
 		{Code: "clock-not-synchronized", On: snapshot.OnBecomes, Attr: "synchronized", From: []string{"yes"}, To: []string{"no"}, Severity: snapshot.Warning, Class: snapshot.ClassService,
-			Message: "the clock is not held by a time server, was", Hint: "a few minutes after a boot that may still come: chronyc tracking, or timedatectl timesync-status"},
+			Message: "the clock is not held by a time server, was", Hint: "which server, and does it answer: chronyc tracking, or timedatectl timesync-status"},
 		{Code: "clocksource-changed", On: snapshot.OnBecomes, Attr: "clocksource", From: []string{"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}, To: []string{"hpet", "acpi_pm", "jiffies", "refined-jiffies"},
 			Severity: snapshot.Warning, Class: snapshot.ClassKernel, Message: "the kernel counts time by {new}, by {old} before: slower and less exact", Hint: "the kernel found the faster one unstable: journalctl -k -b | grep -i clocksource"},
 		{Code: "clocksource-other", On: snapshot.OnChanged, Attr: "clocksource", Severity: snapshot.Info, Class: snapshot.ClassKernel, Message: "the kernel counts time by {new}, by {old} before"},
@@ -40,6 +42,19 @@ var clockDeclared = snapshot.Kind{
 // maxClockError is the largest error, in microseconds, with which systemd-timedated calls the clock synchronised (ntp_synced
 // of systemd's src/basic/time-util.c): the kernel lets it grow where nobody holds the clock.
 const maxClockError = 16_000_000
+
+// clockSettling is how long after a boot a clock that nobody holds yet is not told: ntpd looks at its servers for minutes before it
+// trusts them.
+const clockSettling = 10 * time.Minute
+
+// setSynchronized says yes, no, or that it is too early for a no.
+func setSynchronized(s *snapshot.Subject, held bool, early string) {
+	if !held && early != "" {
+		s.Fail("synchronized", errors.New("not yet; "+early))
+		return
+	}
+	s.Set("synchronized", yesNo(held))
+}
 
 func readClock(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 	s := snapshot.Subject{Kind: clockKind, ID: "clock", Outcome: snapshot.Measured}
@@ -58,7 +73,7 @@ func readClock(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {
 	if _, err := unix.Adjtimex(&t); err != nil {
 		s.Fail("synchronized", fmt.Errorf("adjtimex: %w", err))
 	} else {
-		s.Set("synchronized", yesNo(t.Maxerror < maxClockError))
+		setSynchronized(&s, t.Maxerror < maxClockError, upSince(ctx, h, clockSettling))
 	}
 	return []snapshot.Subject{s}, nil
 }

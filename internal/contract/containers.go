@@ -38,8 +38,9 @@ var containerDeclared = snapshot.Kind{
 	},
 }
 
-// settling is how long after a boot containers that do not run yet are not missed: kubelet starts them one by one.
-const settling = 3 * time.Minute
+// settling is how long after a boot containers that do not run yet are not missed: kubelet starts them one by one. It ends before
+// an assessment does, which begins some seconds after the kernel and takes three minutes at most where nobody says otherwise.
+const settling = 150 * time.Second
 
 // runtimes are what is counted, always all of them, so that none is missing.
 var runtimes = []string{"kubernetes", "docker", "podman", "lxc", "machine"}
@@ -90,18 +91,40 @@ func readContainers(ctx context.Context, h source.Host) ([]snapshot.Subject, err
 		}
 		return nil, err
 	}
-	up, errUp := uptime(ctx, h.Root)
+	early := upSince(ctx, h, settling)
 	var out []snapshot.Subject
 	for _, r := range runtimes {
 		s := snapshot.Subject{Kind: containerKind, ID: r, Outcome: snapshot.Measured}
 		s.Set("running", snapshot.Int(counts[r]))
 		s.Set("any", yesNo(counts[r] > 0))
-		if counts[r] == 0 && h.Root.Live() && errUp == nil && up < settling {
-			s.Outcome, s.Reason = snapshot.Inconclusive, fmt.Sprintf("none runs; the host is up for %v only", up.Round(time.Second))
+		if counts[r] == 0 && early != "" {
+			s.Outcome, s.Reason = snapshot.Inconclusive, "none runs; "+early
 		}
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// upSince says how long the host is up where that is less than what is waited for, else "".
+func upSince(ctx context.Context, h source.Host, least time.Duration) string {
+	up, err := uptime(ctx, h.Root)
+	if err != nil || up >= least || !h.Root.Live() { // a recording is of whatever moment it is of
+		return ""
+	}
+	return fmt.Sprintf("the host is up for %v only", up.Round(time.Second))
+}
+
+// StillToCome names the runtimes of which something ran at the last good boot and nothing runs yet, while that may still come.
+func StillToCome(base, now *snapshot.Snapshot) []string {
+	var out []string
+	for _, r := range runtimes {
+		key := snapshot.Key{Kind: containerKind, ID: r}
+		then, s := base.Subject(key), now.Subject(key)
+		if then != nil && s != nil && then.Text("any") == "yes" && s.Outcome == snapshot.Inconclusive && s.Text("any") == "no" {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func countContainers(ctx context.Context, root *sysfs.Root) (map[string]int, error) {
