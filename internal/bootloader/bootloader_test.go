@@ -139,6 +139,15 @@ func bootCases() []bootCase {
 		}
 		return m
 	}
+	once := func(loader, id string) map[string]string {
+		return sd("", map[string]string{"LoaderInfo": loader, "LoaderEntryDefault": "arch-6.9.1.conf", "LoaderEntryOneShot": id})
+	}
+	counted := func(loader string) map[string]string {
+		m := sd("", map[string]string{"LoaderInfo": loader})
+		m["/boot/loader/entries/arch-6.10.2+2-1.conf"] = m["/boot/loader/entries/arch-6.10.2.conf"]
+		delete(m, "/boot/loader/entries/arch-6.10.2.conf")
+		return m
+	}
 	return []bootCase{
 		{name: "no loader", why: "no boot loader"},
 		{name: "debian", files: grub(debian("0"), ""), loader: GRUB, next: "simple", why: "numeric", release: "6.1.0-31-amd64"},
@@ -160,7 +169,12 @@ func bootCases() []bootCase {
 		{name: "systemd-boot pattern", files: sd("default arch-6.9*\n", nil), loader: SystemdBoot, next: "arch-6.9.1.conf", why: "loader.conf"},
 		{name: "systemd-boot default gone", files: sd("default other\n", nil), loader: SystemdBoot, next: "arch-6.10.2.conf", missing: "other"},
 		{name: "systemd-boot variables", files: sd("default arch-6.10.2.conf\n", map[string]string{"LoaderEntryDefault": "arch-6.9.1.conf"}), loader: SystemdBoot, next: "arch-6.9.1.conf", why: "LoaderEntryDefault"},
-		{name: "systemd-boot one-shot", files: sd("", map[string]string{"LoaderEntryDefault": "arch-6.9.1.conf", "LoaderEntryOneShot": "arch-6.11.0.conf"}), loader: SystemdBoot, next: "arch-6.11.0.conf", why: "one-shot"},
+		{name: "systemd-boot one-shot", files: once("systemd-boot 258~rc1-1", "Arch-6.11.0.conf"), loader: SystemdBoot, next: "arch-6.11.0.conf", why: "one-shot"},
+		{name: "systemd-boot one-shot before 258", files: once("systemd-boot 257.9-1", "arch-6.11.0+0-3.conf"), loader: SystemdBoot, next: "arch-6.11.0.conf", why: "one-shot"},
+		{name: "systemd-boot one-shot without its counter", files: once("systemd-boot 252.39-1~deb12u2", "arch-6.11.0.conf"), loader: SystemdBoot, next: "arch-6.9.1.conf", missing: "arch-6.11.0.conf", why: "LoaderEntryDefault"},
+		{name: "systemd-boot of no version", files: once("systemd-boot", "arch-6.11.0.conf"), loader: SystemdBoot, next: "arch-6.11.0.conf", why: "one-shot"},
+		{name: "systemd-boot counts", files: counted("systemd-boot 258"), loader: SystemdBoot, next: "arch-6.10.2.conf", why: "newest"},
+		{name: "systemd-boot counts before 258", files: counted("systemd-boot 252"), loader: SystemdBoot, next: "arch-6.10.2.conf", why: "newest"},
 		{name: "systemd-boot variable unreadable", files: sd("", nil), errs: map[string]error{efivars + "LoaderEntryOneShot" + loaderVendor: unix.EIO}, loader: SystemdBoot, why: "not all"},
 		{name: "systemd-boot not mounted", files: map[string]string{efivars + "LoaderInfo" + loaderVendor: efiText("systemd-boot 257")}, loader: SystemdBoot, why: "mounted?"},
 	}
@@ -184,6 +198,21 @@ func TestRead(t *testing.T) {
 				t.Errorf("release %q, want %q", release, c.release)
 			}
 		})
+	}
+}
+
+// TestSelected: what the loader says that it started is an entry of the list, whatever letters and
+// boot counter it is called with.
+func TestSelected(t *testing.T) {
+	for said, want := range map[string]string{
+		"arch-6.9.1.conf": "Arch-6.9.1.conf", "arch-6.9.1+3.conf": "Arch-6.9.1.conf", "arch-6.9.1+2-1.conf": "Arch-6.9.1.conf",
+		"Arch-6.9.1.conf": "Arch-6.9.1.conf", "auto-efi-shell": "auto-efi-shell", "": "",
+	} {
+		files := map[string]string{"/efi/loader/entries/Arch-6.9.1+1-2.conf": "version 6.9.1\nlinux /vmlinuz-6.9.1\n", "/efi/loader/loader.conf": "",
+			efivars + "LoaderInfo" + loaderVendor: efiText("systemd-boot 252"), efivars + "LoaderEntrySelected" + loaderVendor: efiText(said)}
+		if st, errs := Read(t.Context(), sysfs.New(&sysfstest.FS{Files: files})); st.Selected != want || len(errs) > 0 {
+			t.Errorf("%q is %q, want %q; %v", said, st.Selected, want, errs)
+		}
 	}
 }
 

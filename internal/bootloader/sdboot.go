@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"lastgood/internal/sysfs"
@@ -41,7 +43,7 @@ type sdEntry struct {
 }
 
 func readSystemdBoot(ctx context.Context, root *sysfs.Root, esp string, vars map[string]string, errs []error) (State, []error) {
-	st := State{Loader: SystemdBoot, Dir: esp, Next: -1, Selected: vars["LoaderEntrySelected"]}
+	st := State{Loader: SystemdBoot, Dir: esp, Next: -1}
 	text, err := readText(ctx, root, path.Join(esp, "loader/loader.conf"))
 	if err != nil && !sysfs.Absent(err) {
 		errs = append(errs, err)
@@ -56,12 +58,26 @@ func readSystemdBoot(ctx context.Context, root *sysfs.Root, esp string, vars map
 	for _, e := range entries {
 		st.Entries = append(st.Entries, e.Entry)
 	}
+	st.Selected = st.named(vars["LoaderEntrySelected"])
 	if len(errs) > 0 {
 		st.Why = "not all of systemd-boot's settings could be read: " + errs[0].Error()
 		return st, errs
 	}
 	st.pick(entries, vars, parseLoaderConf(text))
 	return st, errs
+}
+
+// named is the ID of the entry that the loader calls so: in small letters, and before systemd 258
+// with the boot counter that the file had when it was chosen. What is no entry's stays as it is.
+func (s *State) named(id string) string {
+	ext := path.Ext(id)
+	bare := tries.ReplaceAllString(strings.TrimSuffix(id, ext), "") + ext
+	for _, e := range s.Entries {
+		if strings.EqualFold(e.ID, bare) {
+			return e.ID
+		}
+	}
+	return id
 }
 
 // bootPartitions are the ESP and, where they differ, the extended boot partition.
@@ -154,6 +170,7 @@ func compareSystemd(a, b sdEntry) int {
 // pick chooses as systemd-boot does: the one-shot variable, the default variable, loader.conf,
 // the first of the sorted list.
 func (s *State) pick(entries []sdEntry, vars, conf map[string]string) {
+	version := loaderVersion(vars["LoaderInfo"])
 	if len(entries) == 0 {
 		s.Why = "systemd-boot has " + errNothing.Error()
 		return
@@ -172,7 +189,7 @@ func (s *State) pick(entries []sdEntry, vars, conf map[string]string) {
 			continue
 		}
 		i := slices.IndexFunc(entries, func(e sdEntry) bool {
-			return idMatches(want, e.ID) && !(strings.HasPrefix(set.why, "preferred") && e.exhausted)
+			return version.matches(want, &e.Entry) && !(strings.HasPrefix(set.why, "preferred") && e.exhausted)
 		})
 		if i >= 0 {
 			s.Next, s.Why = i, fmt.Sprintf("%s: %s", set.why, want)
@@ -189,6 +206,62 @@ func (s *State) pick(entries []sdEntry, vars, conf map[string]string) {
 		return
 	}
 	s.Next, s.Why = 0, "newest: nothing names an entry that exists"
+}
+
+// sdVersion is systemd-boot's, 0 where it does not say.
+type sdVersion int
+
+var loaderInfo = regexp.MustCompile(`^systemd-boot (\d{1,6})`)
+
+// loaderVersion reads LoaderInfo: "systemd-boot 252.39-1~deb12u2".
+func loaderVersion(info string) sdVersion {
+	m := loaderInfo.FindStringSubmatch(info)
+	if m == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return 0
+	}
+	return sdVersion(n)
+}
+
+// matches reports whether this loader finds an entry by a setting. Before 258 it knows it by the
+// name of its file with the boot counter in it, so that a name without it is of no entry
+// (systemd's src/boot/boot.c, issue 38813).
+func (v sdVersion) matches(want string, e *Entry) bool {
+	name := path.Base(e.Source)
+	switch {
+	case v == 0:
+		return idMatches(want, e.ID) || idMatches(want, name)
+	case v < 258:
+		return idMatches(want, name)
+	}
+	return idMatches(want, e.ID)
+}
+
+// loaderName is what names an entry in the loader's variables: its name, or where a boot counter
+// stands in it a pattern that fits with any counter and without one, for the loader counts down
+// before the next boot and systemd-bless-boot takes the counter away when it was good. All
+// versions take patterns.
+func loaderName(e *Entry) string {
+	name := path.Base(e.Source)
+	ext := path.Ext(name)
+	if bare := strings.TrimSuffix(name, ext); tries.MatchString(bare) {
+		return tries.ReplaceAllString(bare, "") + "[.+]*" + strings.TrimPrefix(ext, ".")
+	}
+	return e.ID
+}
+
+// leadsTo reports whether any version finds the entry by its setting, and no other one before it.
+func (s *State) leadsTo(e *Entry) bool {
+	for _, v := range []sdVersion{257, 258} {
+		i := slices.IndexFunc(s.Entries, func(o Entry) bool { return v.matches(loaderName(e), &o) })
+		if i < 0 || s.Entries[i].Source != e.Source {
+			return false
+		}
+	}
+	return true
 }
 
 // idMatches compares without regard to case, as the loader does on its file system; a pattern

@@ -173,7 +173,10 @@ func (w *Setter) set(ctx context.Context, release string, changes func(string) m
 		if why, err := w.ableSystemdBoot(ctx); why != "" || err != nil {
 			return errors.Join(err, whyError(why))
 		}
-		err = w.writeLoaderVars(variable, e.ID)
+		if !st.leadsTo(&e) {
+			return &SetError{"set boot loader: systemd-boot would find another entry by the name of " + e.Source, "two entries have the same name; `bootctl list` tells them"}
+		}
+		err = w.writeLoaderVars(variable, loaderName(&e))
 	}
 	if err != nil {
 		return err
