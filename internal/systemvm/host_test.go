@@ -98,16 +98,24 @@ sync`
 // learned is a disk with a machine in it that runs, and has learned what it is held to: at the
 // second of its boots, of the older kernel. Scenarios go on from there. It is kept in the cache
 // for whoever runs these tests again.
-var learned = sync.OnceValues(func() (string, error) {
+var learned = sync.OnceValues(func() (string, error) { return prepare(false) })
+
+// prepare gives the learned machine, with GRUB or with EFI and systemd-boot, from the cache where
+// it was made before. One with EFI has its variables beside the disk.
+func prepare(efi bool) (string, error) {
 	img, err := debian()
 	if err != nil {
 		return "", err
 	}
-	key, err := learnedKey(img)
+	from := img.path
+	if efi {
+		from = img.efi
+	}
+	key, err := learnedKey(from)
 	if err != nil {
 		return "", err
 	}
-	cache := filepath.Dir(img.path)
+	cache := filepath.Dir(from)
 	path := filepath.Join(cache, "learned-"+key+".qcow2")
 	if exists(path) {
 		return path, nil
@@ -119,16 +127,21 @@ var learned = sync.OnceValues(func() (string, error) {
 	}
 	defer os.RemoveAll(dir)
 	made := filepath.Join(dir, "disk")
-	if err := learn(dir, img, made); err != nil {
+	if err := learn(dir, from, made, efi); err != nil {
 		return "", fmt.Errorf("prepare: %w", err)
 	}
+	if efi {
+		if err := os.Rename(variables(made), variables(path)); err != nil {
+			return "", err
+		}
+	}
 	return path, os.Rename(made, path)
-})
+}
 
 // forget removes from the cache what other sources were tested with, and what a run that was killed
 // left there, when nobody can be at it any more.
 func forget(cache string) {
-	for _, pattern := range []string{"learned-*.qcow2", "making-*"} {
+	for _, pattern := range []string{"learned-*.qcow2*", "making-*"} {
 		found, err := filepath.Glob(filepath.Join(cache, pattern))
 		if err != nil {
 			continue
@@ -142,7 +155,7 @@ func forget(cache string) {
 }
 
 // learnedKey is the digest of what a learned machine is made of.
-func learnedKey(img *image) (string, error) {
+func learnedKey(from string) (string, error) {
 	name, err := parcel()
 	if err != nil {
 		return "", err
@@ -152,20 +165,26 @@ func learnedKey(img *image) (string, error) {
 		return "", err
 	}
 	h := sha256.New()
-	fmt.Fprintln(h, img.path, base, install, quicken)
+	fmt.Fprintln(h, from, base, install, quicken)
 	h.Write(b)
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
-func learn(dir string, img *image, path string) error {
-	if _, err := command("", "qemu-img", "create", "-q", "-f", "qcow2", "-b", img.path, "-F", "qcow2", path); err != nil {
+func learn(dir, from, path string, efi bool) error {
+	if _, err := command("", "qemu-img", "create", "-q", "-f", "qcow2", "-b", from, "-F", "qcow2", path); err != nil {
 		return err
 	}
 	disks, err := withParcel(careless(path))
 	if err != nil {
 		return err
 	}
-	m, err := start(dir, disks)
+	var more []string
+	if efi {
+		if more, err = newFirmware(variables(path)); err != nil {
+			return err
+		}
+	}
+	m, err := start(dir, disks, more...)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ const (
 var (
 	packages = []string{
 		"systemd", "systemd-sysv", "dbus", "udev", "kmod", "initramfs-tools", "lz4", "busybox", "e2fsprogs", "logsave",
-		"grub-pc", "procps", "iproute2", "jq", "linux-image-cloud-amd64", "linux-image-6.12-cloud-amd64",
+		"grub-pc", "systemd-boot", "procps", "iproute2", "jq", "linux-image-cloud-amd64", "linux-image-6.12-cloud-amd64",
 	}
 	// masked is what this machine has no use for and would wait for, or start in the midst of a test.
 	masked = []string{
@@ -35,6 +35,7 @@ var (
 		"getty@tty1.service", "serial-getty@ttyS0.service", "modprobe@configfs.service", "modprobe@dm_mod.service", "modprobe@drm.service",
 		"modprobe@efi_pstore.service", "modprobe@fuse.service", "modprobe@loop.service", "dev-hugepages.mount", "dev-mqueue.mount",
 		"sys-kernel-config.mount", "sys-fs-fuse-connections.mount", "systemd-networkd-wait-online.service",
+		"systemd-boot-update.service",
 	}
 	enabled = []string{"agent.service", "kubelet.service"}
 )
@@ -43,6 +44,8 @@ var (
 type image struct {
 	path         string
 	older, newer string // releases: the older one is the default
+	// efi is the same Debian with systemd-boot in GRUB's place, for a machine with EFI.
+	efi string
 }
 
 // debian is that image, from the cache where it was made before. What it is made by is in its
@@ -56,7 +59,7 @@ var debian = sync.OnceValues(func() (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &image{path: filepath.Join(cache, "debian-"+key+".qcow2")}
+	i := &image{path: filepath.Join(cache, "debian-"+key+".qcow2"), efi: filepath.Join(cache, "debian-"+key+"-efi.qcow2")}
 	kernels := i.path + ".kernels"
 	b, err := os.ReadFile(kernels) // written when the image is whole
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +68,7 @@ var debian = sync.OnceValues(func() (*image, error) {
 			return nil, err
 		}
 		defer os.RemoveAll(dir)
-		if b, err = build(dir, i.path); err == nil {
+		if b, err = build(dir, i); err == nil {
 			err = os.WriteFile(kernels, b, 0o600)
 		}
 	}
@@ -84,7 +87,7 @@ var debian = sync.OnceValues(func() (*image, error) {
 func recipe() (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, suite, rootUUID, sizeMiB, packages, masked, enabled)
-	for _, name := range []string{"image_test.go"} {
+	for _, name := range []string{"image_test.go", "imageefi_test.go"} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			return "", err
@@ -102,8 +105,8 @@ func recipe() (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], err
 }
 
-// build makes the image at path, in a folder of its own, and gives the kernels' releases.
-func build(dir, path string) ([]byte, error) {
+// build makes both disks of the image, in a folder of its own, and gives the kernels' releases.
+func build(dir string, i *image) ([]byte, error) {
 	root, raw := filepath.Join(dir, "root"), filepath.Join(dir, "raw")
 	for _, step := range []func() error{
 		func() error { return unpack(dir, root) },
@@ -121,11 +124,28 @@ func build(dir, path string) ([]byte, error) {
 	if err := installGRUB(dir, root, raw, older); err != nil {
 		return nil, fmt.Errorf("install GRUB: %w", err)
 	}
-	made := filepath.Join(dir, "qcow2")
-	if _, err := command(dir, "qemu-img", "convert", "-O", "qcow2", raw, made); err != nil {
+	if err := pack(dir, raw, i.path); err != nil {
 		return nil, err
 	}
-	return []byte(older + " " + newer + "\n"), os.Rename(made, path)
+	for _, step := range []func() error{
+		func() error { return toSystemdBoot(root, older, newer) },
+		func() error { return formatEFI(root, raw) },
+		func() error { return pack(dir, raw, i.efi) },
+	} {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("make the disk with systemd-boot: %w", err)
+		}
+	}
+	return []byte(older + " " + newer + "\n"), nil
+}
+
+// pack makes a disk as small as what is in it, at its place when it is whole.
+func pack(dir, raw, path string) error {
+	made := filepath.Join(dir, "qcow2")
+	if _, err := command(dir, "qemu-img", "convert", "-O", "qcow2", raw, made); err != nil {
+		return err
+	}
+	return os.Rename(made, path)
 }
 
 // sources are the lines of this machine's own mirror of Debian: where it fetches from is its own
@@ -222,9 +242,17 @@ func furnish(root string) error {
 // format writes a disk of one partition with the folder's files in it. Nothing is mounted. Of
 // newer e2fsprogs' features GRUB 2.06 knows two not.
 func format(root, raw string) error {
+	if err := divide(raw, sizeMiB, fmt.Sprintf("label: dos\nstart=%d, type=83, bootable\n", startLBA)); err != nil {
+		return err
+	}
+	return fill(root, raw, startLBA, sizeMiB<<20-startLBA*512)
+}
+
+// divide makes an empty disk with a table of partitions, in sfdisk's words.
+func divide(raw string, mib int64, table string) error {
 	f, err := os.Create(raw)
 	if err == nil {
-		err = errors.Join(f.Truncate(sizeMiB<<20), f.Close())
+		err = errors.Join(f.Truncate(mib<<20), f.Close())
 	}
 	if err != nil {
 		return err
@@ -234,12 +262,17 @@ func format(root, raw string) error {
 		return err
 	}
 	cmd := exec.Command(sfdisk, "--quiet", raw)
-	cmd.Stdin = strings.NewReader(fmt.Sprintf("label: dos\nstart=%d, type=83, bootable\n", startLBA))
+	cmd.Stdin = strings.NewReader(table)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("run sfdisk: %w\n%s", err, out)
 	}
-	_, err = command("", "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "^metadata_csum_seed,^orphan_file", "-U", rootUUID,
-		"-E", fmt.Sprintf("offset=%d,root_owner=0:0", startLBA*512), "-d", root, raw, fmt.Sprint(((sizeMiB<<20)-startLBA*512)/4096))
+	return nil
+}
+
+// fill writes the root file system, of so many bytes, from a sector on.
+func fill(root, raw string, lba, size int64) error {
+	_, err := command("", "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "^metadata_csum_seed,^orphan_file", "-U", rootUUID,
+		"-E", fmt.Sprintf("offset=%d,root_owner=0:0", lba*512), "-d", root, raw, fmt.Sprint(size/4096))
 	return err
 }
 

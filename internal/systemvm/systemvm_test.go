@@ -1,4 +1,4 @@
-// Package systemvm holds the tests of the whole: a Debian with systemd, D-Bus, logind, GRUB
+// Package systemvm holds the tests of the whole: a Debian with systemd, D-Bus, logind, GRUB or systemd-boot
 // and two stock kernels, on which lastgood was installed by dpkg, boots in a virtual machine
 // and is driven through good boots, holds, rollbacks, silent fallbacks, faults of lastgood's
 // own and power cuts. It has tests only.
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // tools are what a machine is made with and run by, and the packages they are in.
 var tools = map[string]string{
 	"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mmdebstrap": "mmdebstrap", "apt-get": "apt",
-	"mke2fs": "e2fsprogs", "sfdisk": "fdisk", "chroot": "coreutils", "tar": "tar",
+	"mke2fs": "e2fsprogs", "sfdisk": "fdisk", "chroot": "coreutils", "tar": "tar", "mkfs.vfat": "dosfstools", "mcopy": "mtools",
 }
 
 // needVM skips where such a machine cannot be made, or fails where a VM is required.
@@ -47,6 +47,9 @@ func needVM(t *testing.T) {
 		if _, err := find(tool); err != nil {
 			skip("%s is not installed (package %s)", tool, in)
 		}
+	}
+	if _, _, err := ovmf(); err != nil {
+		skip("%v", err)
 	}
 }
 
