@@ -201,21 +201,6 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestSelected: what the loader says that it started is an entry of the list, whatever letters and
-// boot counter it is called with.
-func TestSelected(t *testing.T) {
-	for said, want := range map[string]string{
-		"arch-6.9.1.conf": "Arch-6.9.1.conf", "arch-6.9.1+3.conf": "Arch-6.9.1.conf", "arch-6.9.1+2-1.conf": "Arch-6.9.1.conf",
-		"Arch-6.9.1.conf": "Arch-6.9.1.conf", "auto-efi-shell": "auto-efi-shell", "": "",
-	} {
-		files := map[string]string{"/efi/loader/entries/Arch-6.9.1+1-2.conf": "version 6.9.1\nlinux /vmlinuz-6.9.1\n", "/efi/loader/loader.conf": "",
-			efivars + "LoaderInfo" + loaderVendor: efiText("systemd-boot 252"), efivars + "LoaderEntrySelected" + loaderVendor: efiText(said)}
-		if st, errs := Read(t.Context(), sysfs.New(&sysfstest.FS{Files: files})); st.Selected != want || len(errs) > 0 {
-			t.Errorf("%q is %q, want %q; %v", said, st.Selected, want, errs)
-		}
-	}
-}
-
 func TestPathsAreTheHosts(t *testing.T) {
 	st, _ := Read(t.Context(), sysfs.New(&sysfstest.FS{Files: map[string]string{"/boot/grub/grub.cfg": debian("0"), "/boot/vmlinuz-6.1.0-31-amd64": "x", "/etc/default/grub": "GRUB_DEFAULT='saved' # x\nGRUB_SAVEDEFAULT=true\n"}}))
 	e := st.NextEntry()

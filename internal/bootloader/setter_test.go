@@ -128,35 +128,6 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// TestSetCounted: an entry with a boot counter is still the default when the loader has counted
-// down, and when the counter was taken away; one that another entry's name hides is not set.
-func TestSetCounted(t *testing.T) {
-	for _, host := range []string{"systemd-boot counts", "systemd-boot counts before 258"} {
-		files := hostNamed(t, host)
-		files["/boot/loader/entries/arch-6.10.20.conf"] = strings.ReplaceAll(files["/boot/loader/entries/arch-6.9.1.conf"], "6.9.1", "6.10.20")
-		w, dir := onDisk(t, files)
-		if err := w.SetDefault(t.Context(), "6.10.2"); err != nil {
-			t.Fatal(err)
-		}
-		entries := filepath.Join(dir, "boot/loader/entries")
-		was := "arch-6.10.2+2-1.conf"
-		for _, is := range []string{"arch-6.10.2+1-2.conf", "arch-6.10.2.conf"} {
-			if err := os.Rename(filepath.Join(entries, was), filepath.Join(entries, is)); err != nil {
-				t.Fatal(err)
-			}
-			if have := nextRelease(t, w); have != "6.10.2" {
-				t.Errorf("%s: %s boots next when the entry is %s", host, have, is)
-			}
-			was = is
-		}
-		files["/boot/loader/entries/arch-6.10.2.20.conf"] = strings.ReplaceAll(files["/boot/loader/entries/arch-6.9.1.conf"], "6.9.1", "6.10.20")
-		w, _ = onDisk(t, files)
-		if err := w.SetDefault(t.Context(), "6.10.2"); err == nil || !strings.Contains(err.Error(), "another entry") {
-			t.Errorf("%s: error %v", host, err)
-		}
-	}
-}
-
 // TestSetNothing: what would not lead to the kernel that is meant is not written.
 func TestSetNothing(t *testing.T) {
 	grubenv := "/boot/grub/grubenv"
