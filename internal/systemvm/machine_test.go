@@ -18,8 +18,8 @@ import (
 
 // Patience with a guest under emulation, on a host that does other things besides.
 const (
-	bootPatience    = 10 * time.Minute
-	commandPatience = 10 * time.Minute
+	bootPatience    = 25 * time.Minute
+	commandPatience = 25 * time.Minute
 )
 
 // machine is a virtual machine that runs, and its agent's port.
