@@ -35,6 +35,7 @@ func OpenTree(name string) (*Root, error) {
 		return nil, err
 	}
 	r := New(t)
+	r.memory = true
 	r.recorded = t.(*tree).newest
 	return r, nil
 }

@@ -155,7 +155,7 @@ func Node[T any](ctx context.Context, r *Root, patience time.Duration, char bool
 // where too many hang already.
 func Ask[T any](ctx context.Context, r *Root, patience time.Duration, name string, f func() (T, error)) (T, error) {
 	asker := *r
-	asker.patience = patience
+	asker.patience, asker.memory = patience, false
 	if asker.hung == nil {
 		asker.hung = new(atomic.Int32)
 	}
