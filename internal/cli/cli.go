@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"lastgood/internal/report"
+	"lastgood/internal/sysfs"
 )
 
 // Exit statuses that are no verdict's.
@@ -38,6 +39,8 @@ type Env struct {
 	Width    int              // columns of the output, 0 where not known
 	ErrWidth int              // columns of the error output, 0 where not known
 	Now      func() time.Time // the clock that is written down; nil is the system's. No boot is ordered by it
+
+	openTree func(name string) (*sysfs.Root, error) // opens a recorded host, nil: sysfs.OpenTree
 }
 
 // clock is what time it is, by the host's clock.

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"lastgood/internal/report"
+	"lastgood/internal/sysfs"
 )
 
 // console is a recorded host's state folder with two boots, the second worse, in the
@@ -24,6 +25,20 @@ type console struct {
 	t      *testing.T
 	golden string // folder
 	root   string // the recorded host that runs
+	trees  map[string]*sysfs.Root
+}
+
+// open unpacks a recording once: what is looked at is what commands write, and there
+// are hundreds of them.
+func (c *console) open(name string) (*sysfs.Root, error) {
+	if r := c.trees[name]; r != nil {
+		return r, nil
+	}
+	r, err := sysfs.OpenTree(name)
+	if err == nil {
+		c.trees[name] = r
+	}
+	return r, err
 }
 
 func newConsole(t *testing.T, before, after string) *console {
@@ -44,7 +59,7 @@ func newConsole(t *testing.T, before, after string) *console {
 	if err := os.WriteFile("contract.yaml", []byte(consoleContract), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &console{t: t, golden: golden, root: before + ".tar.gz"}
+	c := &console{t: t, golden: golden, root: before + ".tar.gz", trees: map[string]*sysfs.Root{}}
 	c.say(map[string]string{"COLUMNS": "80"}, "check")
 	c.root = after + ".tar.gz"
 	c.say(map[string]string{"COLUMNS": "80"}, "check")
@@ -109,7 +124,7 @@ func (c *console) say(env map[string]string, args ...string) string {
 	if err := os.WriteFile("lastgood.yaml", nil, 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	_, err := run(c.t.Context(), args, Env{In: strings.NewReader(""), Out: &out, Err: &errs, OutTTY: env["TTY"] != "", Getenv: func(k string) string {
+	_, err := run(c.t.Context(), args, Env{In: strings.NewReader(""), Out: &out, Err: &errs, OutTTY: env["TTY"] != "", openTree: c.open, Getenv: func(k string) string {
 		if k == "LANG" && env[k] == "" {
 			return "C.UTF-8"
 		}

@@ -116,6 +116,7 @@ func worseThanInfo(lines []string) []string {
 // disk are a regression.
 func TestVMHardware(t *testing.T) {
 	needVM(t)
+	t.Parallel()
 	state, err := vmState()
 	if err != nil {
 		t.Fatal(err)
@@ -179,6 +180,8 @@ func TestVMHardware(t *testing.T) {
 // seriesKernel is the newest kernel of a series with all its modules.
 func seriesKernel(t *testing.T, p *preflighter, series string) kernels.Kernel {
 	t.Helper()
+	finding.Lock()
+	defer finding.Unlock()
 	all, err := p.find.there(t.Context())
 	if err != nil {
 		t.Fatal(err)

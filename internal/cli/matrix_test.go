@@ -39,11 +39,10 @@ const matrixFlavour = "cloud-amd64"
 
 // static builds the command as it is shipped: the init of a VM has no libraries.
 var static = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lastgood-static-")
+	dir, err := sharedFolder("lastgood-static-")
 	if err != nil {
 		return "", err
 	}
-	shared = append(shared, dir)
 	name := filepath.Join(dir, "lastgood")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", name, "lastgood/cmd/lastgood")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

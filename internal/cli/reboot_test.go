@@ -158,11 +158,10 @@ func untar(name, dir string) error {
 
 // guestInit is this package's test binary without libraries, which is its own guest.
 var guestInit = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lastgood-guest-")
+	dir, err := sharedFolder("lastgood-guest-")
 	if err != nil {
 		return "", err
 	}
-	shared = append(shared, dir)
 	name := filepath.Join(dir, "cli.test")
 	cmd := exec.Command("go", "test", "-c", "-ldflags", "-s -w", "-o", name, "lastgood/internal/cli")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -175,15 +174,7 @@ var guestInit = sync.OnceValues(func() (string, error) {
 // bootWith boots a real kernel on a bare machine with a state folder and runs commands in it.
 func bootWith(t *testing.T, p *preflighter, release string, state []byte, agent []string, commands ...[]string) guestRan {
 	t.Helper()
-	named, err := p.find.named(t.Context(), release)
-	if err != nil || len(named) != 1 {
-		t.Fatalf("%d kernels %s, %v", len(named), release, err)
-	}
-	k, err := p.find.files(t.Context(), named[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bootOn(t, *p.lab.Machine, k, nil, state, guestRun{Commands: commands, Agent: agent, Budget: "120s"})
+	return bootOn(t, *p.lab.Machine, namedKernel(t, p, release), nil, state, guestRun{Commands: commands, Agent: agent, Budget: "120s"})
 }
 
 // bootOn boots a kernel with modules on a machine. The agent's objects are paths here,
@@ -252,6 +243,7 @@ func programFindings(t *testing.T, out string) []string {
 // the kept bytes, and the one that the kernel refuses is named.
 func TestVMReboot(t *testing.T) {
 	needVM(t)
+	t.Parallel()
 	state, err := vmState()
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -49,8 +50,22 @@ func (c cleaned) Run() int {
 	return c.M.Run()
 }
 
-// shared are the folders to remove.
-var shared []string
+// shared are the folders to remove. Tests that boot guests run side by side.
+var (
+	sharing sync.Mutex
+	shared  []string
+)
+
+// sharedFolder makes a folder that all tests of the process use.
+func sharedFolder(name string) (string, error) {
+	sharing.Lock()
+	defer sharing.Unlock()
+	dir, err := os.MkdirTemp("", name)
+	if err == nil {
+		shared = append(shared, dir)
+	}
+	return dir, err
+}
 
 // withoutBPF runs a command under a seccomp filter that answers EPERM to bpf(2), as
 // container runtimes' default filters do.

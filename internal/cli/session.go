@@ -92,7 +92,11 @@ func (s *session) prepare(f *pflag.FlagSet) error {
 	}
 	s.root = sysfs.Live()
 	if s.rootPath != "" {
-		if s.root, err = sysfs.OpenTree(s.rootPath); err != nil {
+		open := s.env.openTree
+		if open == nil {
+			open = sysfs.OpenTree
+		}
+		if s.root, err = open(s.rootPath); err != nil {
 			return err
 		}
 	}

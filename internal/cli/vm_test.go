@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"lastgood/internal/kernels"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 )
@@ -42,13 +43,30 @@ func needVM(t *testing.T) {
 
 // vmState is shared by the tests of this process, so that a kernel is fetched once.
 var vmState = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "lastgood-vm-")
+	dir, err := sharedFolder("lastgood-vm-")
 	if err != nil {
 		return "", err
 	}
-	shared = append(shared, dir)
 	return dir, os.Chmod(dir, 0o755)
 })
+
+// finding is held while kernels are looked for: apt locks its folder, which tests share.
+var finding sync.Mutex
+
+func namedKernel(t *testing.T, p *preflighter, release string) kernels.Kernel {
+	t.Helper()
+	finding.Lock()
+	defer finding.Unlock()
+	named, err := p.find.named(t.Context(), release)
+	if err != nil || len(named) != 1 {
+		t.Fatalf("%d kernels %s, %v", len(named), release, err)
+	}
+	k, err := p.find.files(t.Context(), named[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
 
 // candidates runs the command as it is shipped, on real kernels.
 func candidates(t *testing.T, args ...string) (status int, stdout, stderr string) {
@@ -104,7 +122,7 @@ func hasFinding(r *report.Report, code string, least snapshot.Severity) bool {
 func TestVMPreflight(t *testing.T) {
 	needVM(t)
 	const against, older, newer, next = "6.1.0-56-cloud-amd64", "5.10.0-46-cloud-amd64", "6.12.117+deb12-cloud-amd64", "6.18.15+deb13-cloud-amd64"
-	status, stdout, stderr := candidates(t, "preflight", "--quick", "-o", "json", "--against", against, older, newer, next)
+	status, stdout, stderr := candidates(t, "preflight", "--quick", "--jobs", "2", "-o", "json", "--against", against, older, newer, next)
 	if status != 1 {
 		t.Errorf("exit status %d, want 1\n%s", status, stderr)
 	}
@@ -163,21 +181,14 @@ func TestVMBisect(t *testing.T) {
 // what they are for where they are attached, and break where the limits are known to lie.
 func TestVMThorough(t *testing.T) {
 	needVM(t)
+	t.Parallel()
 	state, err := vmState()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := matrixPreflighter(t, state, strings.Split(vmSuites, ",")...)
 	p.thorough, p.lab.Machine.Timeout = true, thoroughTimeout
-	named, err := p.find.named(t.Context(), "6.12.117+deb12-cloud-amd64")
-	if err != nil || len(named) != 1 {
-		t.Fatalf("%d kernels, %v", len(named), err)
-	}
-	k, err := p.find.files(t.Context(), named[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := p.measure(t.Context(), k, nil)
+	m, err := p.measure(t.Context(), namedKernel(t, p, "6.12.117+deb12-cloud-amd64"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
