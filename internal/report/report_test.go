@@ -210,6 +210,32 @@ func TestWorstFirst(t *testing.T) {
 	}
 }
 
+// The numbers of a finding stand once, in its message or beneath it.
+func TestNumbersStandOnce(t *testing.T) {
+	for _, c := range []struct {
+		message string
+		want    bool
+	}{
+		{"walks 104,878 insns where it walked 28,929 insns (×3.63)", true},
+		{"walks 104,878 insns where it walked 28,929 insns", false},
+		{"walks 1,104,878 insns where it walked 28,929 insns (×3.63)", false},
+		{"walks 104,878,000 insns where it walked 28,929 insns (×3.63)", false},
+		{"walks 104,878 insns, was 28,929, which is ×3.6", false},
+		{"×3.63 from 28,929 to 104,878.", true},
+		{"walks more", false},
+	} {
+		old, now := snapshot.Int(28929), snapshot.Int(104878)
+		r := &Report{Verdict: snapshot.Regressed, Findings: []snapshot.Finding{{Severity: snapshot.Critical, Code: "c", Attr: "insns_processed", Message: c.message, Old: &old, New: &now}}}
+		var b bytes.Buffer
+		if err := Table(&b, r, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if once := !strings.Contains(b.String(), "28,929 → 104,878"); once != c.want {
+			t.Errorf("%s: told once is %v, want %v:\n%s", c.message, once, c.want, b.String())
+		}
+	}
+}
+
 func TestOrderOfTheText(t *testing.T) {
 	var b bytes.Buffer
 	if err := Table(&b, reports()["regressed.1"], Options{}); err != nil {

@@ -121,7 +121,7 @@ func (p *page) finding(f *snapshot.Finding) {
 	if f.Attr != "" {
 		detail += " " + f.Attr
 	}
-	if values := oldToNew(f); values != "" {
+	if values := oldToNew(f); values != "" && !saysNumbers(f) {
 		detail += ": " + glued(values)
 	}
 	p.line(pad, dim, detail+" "+glued("["+flat(string(f.Class)+", "+f.Code)+"]"))

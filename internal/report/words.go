@@ -162,6 +162,41 @@ func oldToNew(f *snapshot.Finding) string {
 	return from + " → " + to + growth(u, f.Old, f.New)
 }
 
+// saysNumbers reports whether a finding's message has both of its numbers, and their ratio where there is one.
+func saysNumbers(f *snapshot.Finding) bool {
+	if f.Old == nil || f.New == nil {
+		return false
+	}
+	u, text := unitOf(f.Attr), said(f)
+	for _, v := range []*snapshot.Value{f.Old, f.New} {
+		number, _, _ := strings.Cut(brief(u, v), " ")
+		if _, ok := v.Number(); !ok || !hasNumber(text, number) {
+			return false
+		}
+	}
+	return hasNumber(text, strings.TrimPrefix(growth(u, f.Old, f.New), ", "))
+}
+
+// hasNumber reports whether a number stands in a text, and not as a part of a longer one.
+func hasNumber(text, number string) bool {
+	if number == "" {
+		return true
+	}
+	inside := func(r byte) bool { return r >= '0' && r <= '9' || r == ',' || r == '.' }
+	for from := 0; ; {
+		at := strings.Index(text[from:], number)
+		if at < 0 {
+			return false
+		}
+		begin, end := from+at, from+at+len(number)
+		after := text[end:]
+		if (begin == 0 || !inside(text[begin-1])) && (after == "" || !inside(after[0]) || len(after) == 1 || !inside(after[1])) {
+			return true
+		}
+		from = begin + 1
+	}
+}
+
 // growth is the ratio of two amounts, where a ratio says something.
 func growth(u snapshot.Unit, was, is *snapshot.Value) string {
 	switch u {
