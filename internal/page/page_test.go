@@ -220,6 +220,9 @@ func TestBounds(t *testing.T) {
 		if err != nil || len(diff) > 150_000 {
 			t.Errorf("%v: the comparison has %d bytes, %v", size, len(diff), err)
 		}
+		if file, err := page.File(in, page.Notice{}); err != nil || len(file) > 2<<20 { // all of it in one, to be sent to somebody
+			t.Errorf("%v: the file has %d bytes, %v", size, len(file), err)
+		}
 		if size[0] == 1000 && !strings.Contains(text(t, site, "/programs/9"), `aria-current="page"`) {
 			t.Error("1,000 programs do not go on at further pages")
 		}

@@ -104,5 +104,8 @@ func share(s *snapshot.Subject) string {
 	if !ok1 || !ok2 || limit <= 0 {
 		return "-"
 	}
+	if n > 0 && n/limit < 0.00005 { // which is little, and not nothing
+		return "< 0.01 %"
+	}
 	return fmt.Sprintf("%.2f %%", n/limit*100)
 }

@@ -144,3 +144,13 @@ func TestCSVFields(t *testing.T) {
 		}
 	}
 }
+
+// A small part of a limit is little, and nothing is nothing.
+func TestShareOfTheLimit(t *testing.T) {
+	for insns, want := range map[int64]string{0: "0.00 %", 7: "< 0.01 %", 49: "< 0.01 %", 50: "0.01 %", 104233: "10.42 %", 1000000: "100.00 %"} {
+		s := &snapshot.Subject{Attrs: snapshot.Attrs{"insns_processed": snapshot.Int(insns), "insns_limit": snapshot.Int(1000000)}}
+		if have := share(s); have != want {
+			t.Errorf("%d: %s, want %s", insns, have, want)
+		}
+	}
+}
