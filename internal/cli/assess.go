@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -20,7 +21,8 @@ import (
 
 func assessCommand() command {
 	return command{
-		name: "__assess", summary: "assess a boot that is under way, until its deadline", hidden: true,
+		anyConfig: true,
+		name:      "__assess", summary: "assess a boot that is under way, until its deadline", hidden: true,
 		long: `What lastgood-assess.service runs beside the boot. A check is repeated while something that
 is missing may still come, up to gate.assess_within after this command began; the last one
 counts. The checks of the declared contract are tried side by side until each has held for
@@ -53,6 +55,9 @@ func (g *gateRun) assess(ctx context.Context, s *session, every time.Duration) (
 	defer g.kick(ctx)
 	if g.skipped(ctx) {
 		return exitOK, nil
+	}
+	if s.configErr != nil { // what is to be judged by is not known, and the gate said so
+		return exitOK, errors.Join(s.configErr, g.markWorse(""))
 	}
 	verdict, err := g.polled(ctx, gate.Assessed, time.Duration(s.config.Gate.AssessWithin), every)
 	if err != nil {

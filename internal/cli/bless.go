@@ -10,7 +10,8 @@ import (
 
 func blessCommand() command {
 	return command{
-		name: "bless", summary: "say that this boot is fine, whatever was found",
+		anyConfig: true,
+		name:      "bless", summary: "say that this boot is fine, whatever was found",
 		long: `Somebody's word for this boot: its workloads are let go, it is neither held nor rolled back
 from again, bad boots are counted from zero, and a kernel that is being tried becomes the
 default. What later boots are compared with stays; ` + "`lastgood accept`" + ` changes that.

@@ -53,7 +53,8 @@ const intentPatience = 10 * time.Second
 // intentCommand is run when the host goes down.
 func intentCommand() command {
 	return command{
-		name: "__intent", hidden: true, summary: "write down what the boot loader is to boot next",
+		anyConfig: true,
+		name:      "__intent", hidden: true, summary: "write down what the boot loader is to boot next",
 		long: `Run by a unit's ExecStop at shutdown: reads what the boot loader is set to boot and
 writes it to intent.json in the state folder, for the next boot to be held against.`,
 		example: "lastgood __intent",

@@ -74,6 +74,8 @@ type command struct {
 	status  string // what its exit status means, where long does not say so and it is not the usual
 	example string // a line to type
 	hidden  bool
+	// anyConfig: it does its work, or says what is wrong, where the configuration cannot be read; the defaults stand in for it.
+	anyConfig bool
 	// flags adds the command's own flags and gives what runs it.
 	setup func(*pflag.FlagSet) func(context.Context, *session, []string) (int, error)
 }
@@ -133,7 +135,7 @@ func runCommand(ctx context.Context, c command, args []string, env Env) (int, er
 	flags.SortFlags = false
 	flags.SetOutput(io.Discard)
 	do := c.setup(flags)
-	s := &session{env: env}
+	s := &session{env: env, anyConfig: c.anyConfig}
 	s.commonFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -169,7 +171,7 @@ func hinted(err error, format string, args ...any) error {
 // printError writes an error and, on a line of its own, the way out where there is one.
 // Errors that were joined have a line each.
 func printError(w io.Writer, err error) {
-	for line := range strings.SplitSeq(report.Clean(err.Error()), "\n") {
+	for line := range strings.SplitSeq(strings.TrimRight(report.Clean(err.Error()), " \n"), "\n") {
 		fmt.Fprintf(w, "lastgood: %s\n", line)
 	}
 	if hint := hintOf(err); hint != "" {

@@ -14,7 +14,8 @@ import (
 
 func doctorCommand() command {
 	return command{
-		name: "doctor", summary: "what of lastgood is in place on this host, and what is not",
+		anyConfig: true,
+		name:      "doctor", summary: "what of lastgood is in place on this host, and what is not",
 		long: `Asks, one line each: is it so? ok, NO where that wants somebody's hand, ? where it could not be
 told, - where no is as good as yes. What is not ok has a way out below it. --quiet shows only that.
 The exit status is 0 where nothing that was asked for is missing, 1 where something is, and
@@ -67,7 +68,7 @@ func (g *gateRun) askAll(ctx context.Context) []answerLine {
 		group string
 		ask   func(context.Context) []answerLine
 	}{
-		{"state folder", g.askState}, {"last good boot", g.askBaseline}, {"this machine", g.askClock}, {"gate", g.askGate},
+		{"configuration", g.askConfig}, {"state folder", g.askState}, {"last good boot", g.askBaseline}, {"this machine", g.askClock}, {"gate", g.askGate},
 		{"units", g.askUnits}, {"units", g.askFailed}, {"units", g.askHeldUnits}, {"units", g.askCycles}, {"units", g.askGreenboot},
 		{"contract", g.askContract}, {"boot loader and rollback", g.askLoader}, {"boot loader and rollback", g.askPolicy}, {"who is told", g.askNotify},
 	} {

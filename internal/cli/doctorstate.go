@@ -21,6 +21,15 @@ import (
 // minFree is what a state folder wants: its history is pruned to 64 MiB.
 const minFree = 128 << 20
 
+// askConfig: a configuration with a mistake in it is used by nothing.
+func (g *gateRun) askConfig(context.Context) []answerLine {
+	l := told(g.s.configPath+" can be read", g.s.configErr == nil, nil, "mend it: until then nothing is judged or sent, nothing is held, and what follows is told by the defaults")
+	if g.s.configErr != nil {
+		l.Detail = briefly(g.s.configErr).Error()
+	}
+	return []answerLine{l}
+}
+
 func (g *gateRun) askState(ctx context.Context) []answerLine {
 	dir := g.s.stateDir
 	err := unix.Access(dir, unix.W_OK)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -17,7 +18,8 @@ import (
 
 func gateCommand() command {
 	return command{
-		name: "gate", summary: "check this boot before the workloads, and hold them if it is worse",
+		anyConfig: true,
+		name:      "gate", summary: "check this boot before the workloads, and hold them if it is worse",
 		long: `What lastgood-gate.service runs before the node agents of Kubernetes start: a check without
 network, bounded by --budget. Where this boot is worse than the last good one the hold file
 is made, and the units of gate.hold in the configuration are not started; ` + "`lastgood release`" + `
@@ -78,7 +80,19 @@ func (g *gateRun) gate(ctx context.Context, s *session) (snapshot.Verdict, error
 	if _, _, err := g.happen(ctx, gate.Event{Type: gate.Booted}); err != nil {
 		g.say(err)
 	}
+	if s.configErr != nil {
+		return g.conclude(ctx, gate.Checked, briefly(s.configErr))
+	}
 	return g.polled(ctx, gate.Checked, g.settle, settleEvery)
+}
+
+// briefly is an error in the first of its lines: a message has no room for the lines around a mistake.
+func briefly(err error) error {
+	line, _, more := strings.Cut(err.Error(), "\n")
+	if !more {
+		return err
+	}
+	return errors.New(line)
 }
 
 // settleEvery is the time between two checks of the gate: a device that udev has not come

@@ -11,7 +11,8 @@ import (
 
 func generatorCommand() command {
 	return command{
-		name: "__generator", args: "NORMAL [EARLY LATE]", summary: "write the drop-ins of units that are held", hidden: true,
+		anyConfig: true,
+		name:      "__generator", args: "NORMAL [EARLY LATE]", summary: "write the drop-ins of units that are held", hidden: true,
 		long: `What lastgood-generator(8) runs at boot and at daemon-reload: for every unit of gate.hold a
 drop-in in the folder NORMAL that has it wait for the gate and not start while the hold file is there.`,
 		example: "lastgood __generator /run/systemd/generator",

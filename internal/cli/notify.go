@@ -13,7 +13,8 @@ import (
 
 func notifyCommand() command {
 	return command{
-		name: "notify", summary: "list what is still to be told, and send it",
+		anyConfig: true,
+		name:      "notify", summary: "list what is still to be told, and send it",
 		long: `Lists the messages that wait in the spool. --flush sends those that are due, an earlier boot's
 first; --now also those that are not. --test sends a message to everybody in the configuration
 and says who got it. --failed UNIT tells that a unit of lastgood's failed.`,
@@ -47,6 +48,9 @@ func (n *notifyRun) run(ctx context.Context, s *session, args []string) (int, er
 		return exitUsage, err
 	}
 	n.boot.Kernel.Release, _ = s.root.Attr(ctx, releaseFile) // without it the message has none
+	if s.configErr != nil {
+		return n.unconfigured(ctx)
+	}
 	if n.test && len(s.config.Notify.Names()) == 0 {
 		return exitUsage, hinted(errors.New("the configuration names nobody to tell"), "add a notify: section to %s", s.configPath)
 	}
@@ -72,6 +76,17 @@ func (n *notifyRun) run(ctx context.Context, s *session, args []string) (int, er
 		errs = append(errs, s.tell("", "nothing waits to be sent"))
 	}
 	return exitOK, errors.Join(errs...)
+}
+
+// unconfigured tells of a unit that failed where that needs no configuration. Nothing is sent: what waits would be given up, for
+// nobody is known to ask for it.
+func (n *notifyRun) unconfigured(ctx context.Context) (int, error) {
+	if n.failed != "" && !n.judged() {
+		if err := n.say(ctx, notify.EventFailed, n.failed+" failed; workloads start as without it; "+briefly(n.s.configErr).Error()); err != nil {
+			return exitUsage, err
+		}
+	}
+	return exitUsage, n.s.configErr
 }
 
 // judged reports whether a verdict of this boot was told already: a unit that fails by its

@@ -12,7 +12,8 @@ import (
 
 func releaseCommand() command {
 	return command{
-		name: "release", summary: "start the workloads that are held",
+		anyConfig: true,
+		name:      "release", summary: "start the workloads that are held",
 		long: `Removes the hold file and starts those of the held units whose start was skipped for it.
 Nothing is held again in this boot. The finding stands: ` + "`lastgood bless`" + ` says that the boot is
 fine, ` + "`lastgood accept`" + ` makes it the last good one.`,
@@ -50,6 +51,7 @@ func (g *gateRun) byHand(ctx context.Context, s *session, e gate.Event) (int, er
 	if err := g.mayDecide(); err != nil {
 		return exitUsage, err
 	}
+	g.say(s.configErr) // it is done all the same, by the defaults
 	defer g.kick(ctx)
 	e.By, e.World = who(), g.world(ctx)
 	st, refused, err := g.happen(ctx, e)

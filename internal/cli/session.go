@@ -39,7 +39,9 @@ type session struct {
 
 	stateGiven  bool // the state folder was named, by flag or environment
 	budgetGiven bool // so was the budget
+	anyConfig   bool // the defaults will do where the configuration cannot be read
 	config      config.Config
+	configErr   error // why it could not be read, where the defaults stand in for it
 	root        *sysfs.Root
 	contract    *contract.Watch // the declared contract where it is waited for, else nil
 	hurry       bool            // workloads wait for what is measured
@@ -76,7 +78,10 @@ func (s *session) prepare(f *pflag.FlagSet) error {
 	}
 	s.stateGiven, s.budgetGiven = f.Changed("state-dir"), f.Changed("budget")
 	if s.config, err = config.Load(s.configPath); err != nil {
-		return err
+		if !s.anyConfig {
+			return err
+		}
+		s.config, s.configErr = config.Default(), err
 	}
 	if s.budget == 0 {
 		s.budget = time.Duration(s.config.Budget)

@@ -19,7 +19,8 @@ func tool() string { return "lastgood " + Version }
 
 func versionCommand() command {
 	return command{
-		name: "version", summary: "print the version and what it was built from",
+		anyConfig: true,
+		name:      "version", summary: "print the version and what it was built from",
 		long:    "Prints the version, the commit where it is known, and the Go version; -o json gives them as an object.",
 		example: "lastgood version -o json | jq -r .version",
 		setup: func(*pflag.FlagSet) func(context.Context, *session, []string) (int, error) {
