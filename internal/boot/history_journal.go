@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -44,11 +45,39 @@ func journalBoots(ctx context.Context, run Runner, current string) ([]Past, erro
 		return nil, errors.New("the journal keeps no boot but this one (is its storage volatile?)")
 	}
 	var boots []Past
-	for _, id := range ids[max(0, len(ids)-maxBoots):] {
+	for _, id := range newestBoots(ids, unsetBoots(out)) {
 		boots = append(boots, journalBoot(ctx, run, id))
 	}
 	orderBoots(boots)
-	return boots, nil
+	return boots[max(0, len(boots)-maxBoots):], nil
+}
+
+// newestBoots are those that are looked into: the last of the list, and of those before them the last whose clock was never set.
+// journalctl lists boots by the wall clock, so that a boot of 1970 stands before all others however new it is.
+func newestBoots(ids []string, unset map[string]bool) []string {
+	at := max(0, len(ids)-maxBoots)
+	before := slices.DeleteFunc(slices.Clone(ids[:at]), func(id string) bool { return !unset[id] })
+	return append(before[max(0, len(before)-maxBoots):], ids[at:]...)
+}
+
+// neverSet is before any clock that somebody set: no host with systemd was up in 2010.
+var neverSet = time.Date(2010, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// unsetBoots are the boots of the list that began before any clock was set. The list has times as JSON alone; a table's are for
+// people, and in their language.
+func unsetBoots(list []byte) map[string]bool {
+	var entries []struct {
+		ID    string `json:"boot_id"`
+		First int64  `json:"first_entry"` // microseconds
+	}
+	if json.Unmarshal(list, &entries) != nil {
+		return nil
+	}
+	out := map[string]bool{}
+	for _, e := range entries {
+		out[plainID(e.ID)] = e.First < neverSet.UnixMicro()
+	}
+	return out
 }
 
 // journalBoot looks at the beginning and the end of one boot. What cannot be read stays unknown.

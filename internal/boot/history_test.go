@@ -66,6 +66,35 @@ func TestJournalBoots(t *testing.T) {
 	}
 }
 
+// TestBootsOf1970AreNotForgotten: of a journal with many boots the newest are looked into, where their clock was never set too.
+func TestBootsOf1970AreNotForgotten(t *testing.T) {
+	id := func(n int) string { return fmt.Sprintf("%032x", n) }
+	m := map[string]string{}
+	var list []string
+	add := func(n, sequence int, first int64) {
+		list = append(list, fmt.Sprintf(`{"boot_id":"%s","first_entry":%d}`, id(n), first))
+		m[id(n)+" --lines"] = rec(id(n), sequence, 40e6, "kernel", "x")
+	}
+	for n := range 20 { // the newest twenty boots had no clock
+		add(100+n, 1000+n, int64(n))
+	}
+	for n := range 20 {
+		add(200+n, 10+n, 1_700_000_000_000_000+int64(n))
+	}
+	m["--list-boots"] = "[" + strings.Join(list, ",") + "]"
+	got, err := journalBoots(context.Background(), answers(m), bootC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have []string
+	for _, p := range got {
+		have = append(have, p.ID)
+	}
+	if d := cmp.Diff([]string{id(114), id(115), id(116), id(117), id(118), id(119)}, have); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
 func TestJournalThatCannotTell(t *testing.T) {
 	for name, c := range map[string]struct {
 		run  Runner
