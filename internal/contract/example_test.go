@@ -65,7 +65,7 @@ func TestExamplesAreOneContract(t *testing.T) {
 		files[Folder+"/"+filepath.Base(name)] = string(b)
 	}
 	all, err := Load(t.Context(), sysfs.New(&sysfstest.FS{Files: files}), Folder)
-	if err != nil || len(all) != 5 {
+	if err != nil || len(all) != 7 { // that of Kubernetes is three
 		t.Errorf("have %d contracts, %v", len(all), err)
 	}
 }
@@ -147,4 +147,27 @@ func TestExampleCilium(t *testing.T) {
 	want(t, states(t, runnerOn(files), all), map[string]string{"kubelet-healthy": "pass", "cilium-agent-healthy": "pass", "bpf-file-system": "pass"})
 	status = http.StatusInternalServerError
 	want(t, states(t, runnerOn(files), all), map[string]string{"kubelet-healthy": "fail", "cilium-agent-healthy": "fail http://" + place + "/healthz answers 500, want 200", "bpf-file-system": "pass"})
+}
+
+// TestExampleCiliumMatches: what a node does not have, as k3s has no unit of containerd's, is not asked of it.
+func TestExampleCiliumMatches(t *testing.T) {
+	const wants = "/etc/systemd/system/multi-user.target.wants/"
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"k3s":        {map[string]string{"/usr/local/bin/k3s": "x"}, "k8s-cilium"},
+		"containerd": {map[string]string{"/usr/bin/kubelet": "x", wants + "containerd.service": "x"}, "k8s-cilium k8s-containerd"},
+		"CRI-O":      {map[string]string{"/usr/bin/kubelet": "x", wants + "crio.service": "x"}, "k8s-cilium k8s-crio"},
+		"none":       {map[string]string{"/usr/bin/containerd": "x"}, ""},
+	} {
+		apply, err := Applying(t.Context(), source.Host{Root: sysfs.New(&sysfstest.FS{Files: c.files})}, example(t, "k8s-cilium.yaml"))
+		var names []string
+		for _, a := range apply {
+			names = append(names, a.Metadata.Name)
+		}
+		if have := strings.Join(names, " "); err != nil || have != c.want {
+			t.Errorf("%s: %q, want %q, %v", name, have, c.want, err)
+		}
+	}
 }
