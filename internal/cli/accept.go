@@ -11,6 +11,7 @@ import (
 
 	"lastgood/internal/baseline"
 	"lastgood/internal/compare"
+	"lastgood/internal/gate"
 	"lastgood/internal/page"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/workload"
@@ -81,7 +82,7 @@ func (s *session) accept(ctx context.Context, args []string, incomplete bool) (i
 	if err := s.reportAccepted(store, snap, record); err != nil {
 		notes = append(notes, "the last report still says what was so before, until the next check: "+err.Error())
 	}
-	for _, n := range notes {
+	for _, n := range append(notes, s.stillHeld(record.BootID)...) {
 		fmt.Fprintln(s.env.Err, "lastgood:", n)
 	}
 	if !s.quiet {
@@ -90,6 +91,21 @@ func (s *session) accept(ctx context.Context, args []string, incomplete bool) (i
 		}
 	}
 	return exitOK, s.warnDamaged(store)
+}
+
+// stillHeld says what the gate goes on doing in the boot that was accepted: it was told of the boot as it was judged, and who
+// accepts a boot may think that this was all.
+func (s *session) stillHeld(boot string) []string {
+	st, err := gate.Keeper{Folder: baseline.OpenFolder(s.stateDir, s.env.clock)}.Load()
+	switch {
+	case err != nil || st.Boot.ID != boot || st.Confirmed:
+		return nil // what the gate remembers is nothing that this boot hangs on
+	case st.Held != "":
+		return []string{"its workloads are still held: `lastgood bless` lets them go, and ends the alerts of this boot"}
+	case st.Verdict == snapshot.Regressed || st.Told != "":
+		return []string{"somebody was told that this boot is worse, or could not be judged: `lastgood bless` ends the alerts"}
+	}
+	return nil
 }
 
 // reportAccepted has the last report, where it is of the boot that was accepted, say what is
