@@ -107,7 +107,8 @@ func (s Systemctl) Show(ctx context.Context, unit string, properties ...string) 
 	return out, nil
 }
 
-// maxJournal bounds what is read of a boot's log.
+// maxJournal bounds what is read of a boot's log: its beginning, where the boot itself is. A host that is up for months has logged
+// more since.
 const maxJournal = 8 << 20
 
 // Cycles are the lines of a boot's journal (0 is this boot, -1 the one before) in which systemd says that it broke an
@@ -123,16 +124,13 @@ func Cycles(ctx context.Context, journalctl []string, boot int) ([]string, error
 		ctx, cancel := context.WithTimeout(ctx, systemctlPatience)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, program, "-b", strconv.Itoa(boot), "-q", "-o", "cat", "--no-pager", "_PID=1")
-		b, said := limited{most: maxJournal}, limited{most: 512}
+		b, said := limited{most: maxJournal, stop: cancel}, limited{most: 512}
 		cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &b, &said, time.Second
-		if err := cmd.Run(); err != nil {
+		if err := cmd.Run(); err != nil && !b.full {
 			return nil, fmt.Errorf("read the journal: %w: %s", err, strings.TrimSpace(said.String()))
 		}
 		if b.Len() == 0 {
 			return nil, errors.New("read the journal: it has nothing of systemd's from that boot")
-		}
-		if b.full {
-			return nil, fmt.Errorf("read the journal: longer than %d bytes", maxJournal)
 		}
 		return cycles(b.String()), nil
 	}
@@ -149,17 +147,21 @@ func cycles(text string) []string {
 	return out
 }
 
-// limited keeps the beginning of an output.
+// limited keeps the beginning of an output, and calls stop when it has that.
 type limited struct {
 	strings.Builder
 	most int
 	full bool
+	stop func()
 }
 
 func (l *limited) Write(p []byte) (int, error) {
 	if room := l.most - l.Len(); len(p) > room {
 		l.full = true
 		l.Builder.Write(p[:max(room, 0)])
+		if l.stop != nil {
+			l.stop()
+		}
 		return len(p), nil
 	}
 	return l.Builder.Write(p)

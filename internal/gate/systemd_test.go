@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -129,5 +130,18 @@ func TestCyclesOfTheBootBefore(t *testing.T) {
 	}
 	if _, err := Cycles(t.Context(), []string{program}, -2); err == nil || !strings.Contains(err.Error(), "not available") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestCyclesOfALongJournal: a host that is up for months has a log without an end; what the boot said stands at its beginning.
+func TestCyclesOfALongJournal(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "journalctl")
+	script := "#!/bin/sh\necho 'a.service: Job b.service/start deleted to break ordering cycle'\nexec yes 'Started Session 1 of User root.'\n"
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if have, err := Cycles(t.Context(), []string{program}, 0); err != nil || len(have) != 1 || time.Since(start) > systemctlPatience/2 {
+		t.Errorf("%v, %v after %v", have, err, time.Since(start))
 	}
 }
