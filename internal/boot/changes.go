@@ -84,6 +84,9 @@ func (l *Log) Since(mark string, known bool, from time.Time) (after []Transactio
 			return l.Transactions[i+1:], ""
 		}
 	}
+	if !l.Whole {
+		return l.Transactions, fmt.Sprintf("%s: of its records only the newest %d were read, and the last good boot lies before them: earlier transactions since it are not told", l.Manager, len(l.Transactions))
+	}
 	return l.Transactions, fmt.Sprintf("%s: its records do not go back to the last good boot any more, so that earlier transactions may be missing or older ones be among these", l.Manager)
 }
 

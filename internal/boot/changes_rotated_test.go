@@ -131,6 +131,15 @@ func TestMarkInRotatedPart(t *testing.T) {
 	}
 }
 
+// TestMarkInAPartThatCannotBeRead: that not all was read is another reason than that it is gone.
+func TestMarkInAPartThatCannotBeRead(t *testing.T) {
+	h := newHost().with("/var/log/apt/history.log", stanza("new")).with("/var/log/apt/history.log.1.xz", "no archive")
+	l := logOf(t, ReadLogs(context.Background(), h.root(), nil), "apt")
+	if since, note := l.Since("gone", true, time.Time{}); len(since) != 1 || !strings.Contains(note, "only the newest 1 were read") {
+		t.Errorf("%+v, %q", since, note)
+	}
+}
+
 // TestPackedBomb: what unpacks to more than is read costs its end and no memory.
 func TestPackedBomb(t *testing.T) {
 	bomb := strings.Repeat(stanza("x"), 1<<18) // 22 MB
