@@ -35,7 +35,7 @@ var resolverDeclared = snapshot.Kind{
 	Name: resolverKind,
 	Doc:  "a name server of /etc/resolv.conf, known by its address; any stands for all of them together.",
 	Attrs: []snapshot.Attr{
-		{Name: "answers", Order: []string{"yes", "no"}, Doc: "yes where it answered a question in a second"},
+		{Name: "answers", Order: []string{"yes", "no"}, Doc: "yes where it answered one of two questions in a second"},
 		{Name: "all", Doc: "yes of the subject that stands for all"},
 		{Name: "rcode", Noise: snapshot.Evidence, Doc: "what it answered: NOERROR, NXDOMAIN, SERVFAIL, REFUSED …"},
 		{Name: "why", Noise: snapshot.Evidence, Doc: "what went wrong"},
@@ -111,9 +111,7 @@ func errMissing(found bool, name string) error {
 func askResolver(ctx context.Context, server netip.Addr, name string) snapshot.Subject {
 	s := snapshot.Subject{Kind: resolverKind, ID: server.String(), Outcome: snapshot.Measured}
 	s.Set("all", snapshot.Text("no"))
-	ctx, cancel := context.WithTimeout(ctx, dnsPatience)
-	defer cancel()
-	a, err := askDNS(ctx, "udp", netip.AddrPortFrom(server, 53).String(), name, dnsmessage.TypeA)
+	a, err := askTwice(ctx, netip.AddrPortFrom(server, 53).String(), name)
 	s.Set("answers", yesNo(err == nil))
 	if err != nil {
 		s.Set("why", snapshot.Text(err.Error()))
@@ -121,6 +119,21 @@ func askResolver(ctx context.Context, server netip.Addr, name string) snapshot.S
 	}
 	s.Set("rcode", snapshot.Text(rcodeName(a.rcode)))
 	return s
+}
+
+// askTwice asks once more where nothing came back, as libc does (attempts of resolv.conf(5)): one datagram may be lost, and a server
+// that has just started asks others first.
+func askTwice(ctx context.Context, server, name string) (a dnsAnswer, err error) {
+	for range 2 {
+		one, cancel := context.WithTimeout(ctx, dnsPatience)
+		a, err = askDNS(one, "udp", server, name, dnsmessage.TypeA)
+		late := one.Err() != nil
+		cancel()
+		if err == nil || !late || ctx.Err() != nil {
+			break
+		}
+	}
+	return a, err
 }
 
 // dnsPatience bounds one question to a name server.
