@@ -264,13 +264,16 @@ func (c *HTTPCheck) ask(ctx context.Context, r *Runner) (answer, error) {
 	if want == 0 {
 		want = http.StatusOK
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxOutput))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxOutput+1))
 	switch {
 	case resp.StatusCode != want:
 		return unmet("%s answers %d, want %d", c.URL, resp.StatusCode, want)
 	case err != nil:
 		return unmet("%s breaks off its answer: %v", c.URL, err)
-	case !regexp.MustCompile(c.Body).Match(body): // it was compiled when it was read
+	case regexp.MustCompile(c.Body).Match(body): // it was compiled when it was read
+	case len(body) > maxOutput:
+		return answer{}, fmt.Errorf("the answer of %s is longer than %d bytes, and those do not match %s", c.URL, maxOutput, c.Body)
+	default:
 		return unmet("the answer of %s does not match %s", c.URL, c.Body)
 	}
 	return met(c.URL)

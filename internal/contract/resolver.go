@@ -125,10 +125,11 @@ func askResolver(ctx context.Context, server netip.Addr, name string) snapshot.S
 // that has just started asks others first.
 func askTwice(ctx context.Context, server, name string) (a dnsAnswer, err error) {
 	for range 2 {
+		begun := time.Now()
 		one, cancel := context.WithTimeout(ctx, dnsPatience)
 		a, err = askDNS(one, "udp", server, name, dnsmessage.TypeA)
-		late := one.Err() != nil
 		cancel()
+		late := time.Since(begun) > dnsPatience/2 // and not refused, or without a way there
 		if err == nil || !late || ctx.Err() != nil {
 			break
 		}

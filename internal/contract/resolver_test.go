@@ -1,7 +1,10 @@
 package contract
 
 import (
+	"bytes"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -35,6 +38,20 @@ func TestALostQuestionIsAskedAgain(t *testing.T) {
 		a, err := askTwice(t.Context(), c.LocalAddr().String(), "host")
 		if (err == nil) != (lost < 2) || err == nil && a.rcode != dnsmessage.RCodeNameError {
 			t.Errorf("%d lost: %v, %v", lost, a, err)
+		}
+	}
+}
+
+// TestALongAnswerIsNoFailure: what may stand behind what is read of a page could not be told.
+func TestALongAnswerIsNoFailure(t *testing.T) {
+	for size, want := range map[int]State{10: Fail, maxOutput - 5: Fail, maxOutput + 10: Unknown} {
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Write(bytes.Repeat([]byte("x"), size))
+		}))
+		defer web.Close()
+		r := runnerOn(map[string]string{"/proc/uptime": "600 1"})
+		if res := r.Once(t.Context(), checks(t, "id: a, http: {url: '"+web.URL+"', body: ready}"))[0]; res.State != want {
+			t.Errorf("%d bytes: %s %s", size, res.State, res.Why)
 		}
 	}
 }
