@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path"
 	"regexp"
@@ -49,10 +50,13 @@ var addressDeclared = snapshot.Kind{
 		{Name: "interface", Doc: "interface that has it"},
 		{Name: "prefix", Unit: snapshot.Count, Doc: "length of its prefix in bits"},
 		{Name: "lasting", Doc: "yes where it was set for ever; no where it was leased or announced"},
+		{Name: "floating", Doc: "yes where it stands alone (/32, /128) beside another address of its interface, as keepalived and kube-vip set one that may be on another host tomorrow"},
 		{Name: "state", Doc: "usable, tentative, or duplicate where another host has it too"},
 	},
 	Rules: []snapshot.Rule{
-		{Code: "address-missing", On: snapshot.OnMissing, Where: map[string]string{"lasting": "yes"}, Severity: snapshot.Critical, Class: snapshot.ClassService,
+		{Code: "address-missing", On: snapshot.OnMissing, Where: map[string]string{"floating": "yes"}, Severity: snapshot.Warning, Class: snapshot.ClassService,
+			Message: "the host does not have address {name}, had it on {attr:interface} beside another one", Hint: "does it float, and is another host its master now? ip address; systemctl status keepalived"},
+		{Code: "address-missing", On: snapshot.OnMissing, Where: map[string]string{"lasting": "yes", "floating": "no"}, Severity: snapshot.Critical, Class: snapshot.ClassService,
 			Message: "the host does not have address {name}, had it on {attr:interface}", Hint: "ip address; is {attr:interface} there, under that name?"},
 		{Code: "address-missing", On: snapshot.OnMissing, Severity: snapshot.Warning, Class: snapshot.ClassService, Message: "the host does not have address {name}, had it leased or announced on {attr:interface}"},
 		{Code: "address-moved", On: snapshot.OnChanged, Attr: "interface", Severity: snapshot.Warning, Class: snapshot.ClassConfig, Message: "address {name} is on {new}, was on {old}"},
@@ -100,6 +104,7 @@ func readAddresses(ctx context.Context, h source.Host) ([]snapshot.Subject, erro
 	var out []snapshot.Subject
 	for _, a := range all {
 		if s, ok := addressSubject(&a, names[a.LinkIndex]); ok {
+			s.Set("floating", yesNo(floats(&a, all)))
 			out = append(out, s)
 		}
 	}
@@ -154,6 +159,18 @@ func addressSubject(a *netlink.Addr, iface string) (snapshot.Subject, bool) {
 	}
 	s.Set("state", snapshot.Text(state))
 	return s, true
+}
+
+// floats reports whether an address may be one that goes from host to host: it is alone in its network, and its interface has another
+// one of the same family by which it is on the net. A cloud's only address of /32 does not float.
+func floats(a *netlink.Addr, all []netlink.Addr) bool {
+	alone := func(n *net.IPNet) bool { ones, bits := n.Mask.Size(); return ones == bits }
+	if a.IPNet == nil || !alone(a.IPNet) {
+		return false
+	}
+	return slices.ContainsFunc(all, func(o netlink.Addr) bool {
+		return o.LinkIndex == a.LinkIndex && o.IPNet != nil && !alone(o.IPNet) && !o.IP.IsLinkLocalUnicast() && (o.IP.To4() == nil) == (a.IP.To4() == nil)
+	})
 }
 
 func readBridges(ctx context.Context, h source.Host) ([]snapshot.Subject, error) {

@@ -90,7 +90,8 @@ func TestJudged(t *testing.T) {
 		{"route gone", "net.route|inet/bridge0 by=set", "", "critical route-missing"},
 		{"gateway silent", "net.route|inet/bridge0 reachable=yes", "net.route|inet/bridge0 reachable=no", "critical gateway-unreachable"},
 		{"gateway not known", "net.route|inet/bridge0 reachable=yes", "net.route|inet/bridge0", ""},
-		{"address gone", "net.address|192.0.2.1 lasting=yes interface=eth0", "", "critical address-missing"},
+		{"address gone", "net.address|192.0.2.1 lasting=yes floating=no interface=eth0", "", "critical address-missing"},
+		{"floating address gone", "net.address|192.0.2.9 lasting=yes floating=yes interface=eth0", "", "warning address-missing"},
 		{"leased address gone", "net.address|192.0.2.1 lasting=no interface=eth0", "", "warning address-missing"},
 		{"bridge without port", "net.bridge|bridge0 ports=[eth0] carrier=yes", "net.bridge|bridge0 ports=[] carrier=yes", "critical bridge-port-lost"},
 		{"service's port gone", "net.listener|tcp/0.0.0.0:22 by=service unit=ssh.service", "", "critical listener-missing"},
@@ -174,5 +175,14 @@ func TestMusts(t *testing.T) {
 		if _, fail := compare.Musts(snap(t, kinds, text), kinds, compare.Policy{}); fail != want {
 			t.Errorf("%s: fails %v, want %v", text, fail, want)
 		}
+	}
+}
+
+// TestFloatingAddressIsTold: as what it may be, and not as one that was leased.
+func TestFloatingAddressIsTold(t *testing.T) {
+	kinds := kindsOf(t)
+	j := compare.Judge(snap(t, kinds, "net.address|192.0.2.9 lasting=yes floating=yes interface=eth0"), snap(t, kinds, ""), kinds, compare.Policy{})
+	if len(j.Findings) != 1 || !strings.Contains(j.Findings[0].Message, "beside another one") || !strings.Contains(j.Findings[0].Hint, "keepalived") {
+		t.Errorf("%+v", j.Findings)
 	}
 }

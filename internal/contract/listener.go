@@ -22,7 +22,8 @@ var _ = catalogue.Add(source.Source{
 	Name: "listeners",
 	Doc: `sockets that services listen on, and whose they are
 
-Reads /proc/net/tcp, tcp6, udp and udp6. Ports that the kernel hands out by itself are left out. The process is looked for
+Reads /proc/net/tcp, tcp6, udp and udp6. Ports that the kernel hands out by itself are left out, and those
+that a resolver asks from or an RPC service happened to find free. The process is looked for
 in /proc for a few hundredths of a second, and is not known where that does not suffice.`,
 	Kinds: []snapshot.Kind{listenerDeclared},
 	Tier:  source.Native,
@@ -140,9 +141,32 @@ func readListeners(ctx context.Context, h source.Host) ([]snapshot.Subject, erro
 	}
 	var out []snapshot.Subject
 	for _, s := range all {
-		out = append(out, listenerSubject(&s, owners[s.inode]))
+		if !passingPort(&s, owners[s.inode].process, all) {
+			out = append(out, listenerSubject(&s, owners[s.inode]))
+		}
 	}
 	return dropTwins(out), settled(ctx, h)
+}
+
+// Programs that bind ports of their own choice, others at each boot or question.
+var (
+	// askers send each question from another port, against forged answers (RFC 5452, 9.2).
+	askers = []string{"unbound", "dnsmasq", "named", "pdns_recursor", "dhclient"}
+	// rpcs take a reserved port as bindresvport(3) finds one free, from 600 on, or 512 where those are taken.
+	rpcs = []string{"rpcbind", "rpc.statd", "rpc.mountd", "rpc.rquotad", "ypbind", "ypserv"}
+)
+
+// passingPort reports whether a socket's port is one that its program happened to choose, which nobody asks for by its number. A
+// resolver that serves on a high port listens there by TCP too.
+func passingPort(s *socket, process string, all []socket) bool {
+	port := s.addr.Port()
+	switch {
+	case slices.Contains(rpcs, process):
+		return port >= 512 && port < 1024
+	case !slices.Contains(askers, process) || s.proto != "udp" || port < 1024:
+		return false
+	}
+	return !slices.ContainsFunc(all, func(o socket) bool { return o.proto == "tcp" && o.addr.Port() == port })
 }
 
 func listenerSubject(l *socket, o owner) snapshot.Subject {
