@@ -111,8 +111,8 @@ func (d *draft) services(ctx context.Context, h source.Host) {
 
 func (d *draft) storage(ctx context.Context, h source.Host) {
 	for _, s := range d.read(ctx, h, readMounts) {
-		if s.Kind != mountKind || s.Text("by") == "hand" {
-			continue
+		if s.Kind != mountKind || s.Text("by") == "hand" || s.Text("by") == "demand" {
+			continue // no boot mounts it by itself
 		}
 		value := pairOf("path", s.ID, "fstype", s.Text("fstype"), "mode", s.Text("mode"))
 		if uuid := s.Text("uuid"); uuid != "" {

@@ -36,6 +36,17 @@ func TestMountedOnDemand(t *testing.T) {
 		if d := cmp.Diff(want, have); d != "" {
 			t.Errorf("%s: %s", name, d)
 		}
+		d := &draft{used: map[string]int{}}
+		d.storage(t.Context(), host(fs))
+		var learned []string
+		for _, c := range d.checks {
+			if c.kind == "mount" {
+				learned = append(learned, c.id)
+			}
+		}
+		if d := cmp.Diff([]string{"mount", "mount--srv-my-data"}, learned); d != "" {
+			t.Errorf("%s, learned: %s", name, d)
+		}
 	}
 }
 
