@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -36,7 +37,7 @@ and says who got it. --failed UNIT tells that a unit of lastgood's failed.`,
 type notifyRun struct {
 	*gateRun
 	flush, now, test bool
-	failed           string
+	failed, how      string // a unit, and how it ended where that is known
 	within           time.Duration
 }
 
@@ -59,8 +60,8 @@ func (n *notifyRun) run(ctx context.Context, s *session, args []string) (int, er
 			return exitUsage, err
 		}
 	}
-	if n.failed != "" && !n.judged() {
-		if err := n.say(ctx, notify.EventFailed, n.failed+" failed; workloads start as without it"); err != nil {
+	if n.failed != "" && !n.judged(ctx) {
+		if err := n.say(ctx, notify.EventFailed, n.fault()); err != nil {
 			return exitUsage, err
 		}
 	}
@@ -81,19 +82,40 @@ func (n *notifyRun) run(ctx context.Context, s *session, args []string) (int, er
 // unconfigured tells of a unit that failed where that needs no configuration. Nothing is sent: what waits would be given up, for
 // nobody is known to ask for it.
 func (n *notifyRun) unconfigured(ctx context.Context) (int, error) {
-	if n.failed != "" && !n.judged() {
-		if err := n.say(ctx, notify.EventFailed, n.failed+" failed; workloads start as without it; "+briefly(n.s.configErr).Error()); err != nil {
+	if n.failed != "" && !n.judged(ctx) {
+		if err := n.say(ctx, notify.EventFailed, n.fault()+"; "+briefly(n.s.configErr).Error()); err != nil {
 			return exitUsage, err
 		}
 	}
 	return exitUsage, n.s.configErr
 }
 
-// judged reports whether a verdict of this boot was told already: a unit that fails by its
-// verdict is no fault of lastgood's.
-func (n *notifyRun) judged() bool {
+// judged reports whether the unit failed by a verdict of this boot, which was told: that is no fault of lastgood's. Systemd knows
+// how it ended; an assessment that crashed after the gate came to a verdict is a fault. Where systemd cannot be asked a verdict will do.
+func (n *notifyRun) judged(ctx context.Context) bool {
+	var faults []string
+	asked := errNotAsked
+	if n.live {
+		if faults, asked = n.system.Failed(ctx, []string{n.failed}); len(faults) > 0 {
+			_, n.how, _ = strings.Cut(faults[0], ": ")
+		}
+	}
 	st, err := n.keeper.Load()
-	return err == nil && st.Boot.ID == n.boot.ID && st.Verdict != ""
+	if err != nil || st.Boot.ID != n.boot.ID || st.Verdict == "" {
+		return false
+	}
+	return asked != nil || len(faults) == 0
+}
+
+// errNotAsked: of a recorded host systemd is not asked.
+var errNotAsked = errors.New("systemd was not asked")
+
+// fault is what is told of the unit that failed.
+func (n *notifyRun) fault() string {
+	if n.how == "" {
+		return n.failed + " failed; workloads start as without it"
+	}
+	return n.failed + " failed (" + n.how + "); workloads start as without it"
 }
 
 func (n *notifyRun) say(ctx context.Context, event, text string) error {
