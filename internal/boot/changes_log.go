@@ -80,7 +80,7 @@ var dated = regexp.MustCompile(`^-(\d{8})$`)
 
 // turn says how far back a part lies by what stands behind the log's name; ok is false for what is no part.
 func turn(rest string) (number int, ok bool) {
-	for ext := range unpackers {
+	if ext := path.Ext(rest); unpackers[ext] != nil {
 		rest = strings.TrimSuffix(rest, ext)
 	}
 	if m := dated.FindStringSubmatch(rest); m != nil {

@@ -96,6 +96,17 @@ func TestRotatedLogs(t *testing.T) {
 	}
 }
 
+func FuzzTurn(f *testing.F) {
+	for _, s := range []string{".1", ".2.gz", "-20261101.xz", ".gz", "", ".1.gz.xz", "-99999999"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, rest string) {
+		if n, ok := turn(rest); ok && n < 1 {
+			t.Errorf("%q is %d back", rest, n)
+		}
+	})
+}
+
 func unbase(t *testing.T, s string) string {
 	t.Helper()
 	b, err := base64.StdEncoding.DecodeString(s)
