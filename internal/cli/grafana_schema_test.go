@@ -103,6 +103,13 @@ func panelIsKnown(t *testing.T, what string, p *wholePanel) {
 		}
 		refs[ref] = true
 	}
+	titles := columnTitles(t, what, p)
+	overridesAreKnown(t, what, p, titles, refs)
+}
+
+// columnTitles are what the transformations call a table's columns.
+func columnTitles(t *testing.T, what string, p *wholePanel) []string {
+	t.Helper()
 	var titles []string
 	for _, tr := range p.Transformations {
 		switch tr.ID {
@@ -122,6 +129,11 @@ func panelIsKnown(t *testing.T, what string, p *wholePanel) {
 			t.Errorf("%s: there is no transformation %q", what, tr.ID)
 		}
 	}
+	return titles
+}
+
+func overridesAreKnown(t *testing.T, what string, p *wholePanel, titles []string, refs map[string]bool) {
+	t.Helper()
 	for _, o := range p.FieldConfig.Overrides {
 		switch o.Matcher.ID {
 		case "byName":

@@ -42,13 +42,13 @@ type bootView struct {
 
 // bootsView is the time line of boots.
 type bootsView struct {
-	Boots  []bootView // newest first
-	More   int
-	W, H   string
-	Lanes  []tick
-	Path   string
-	Uses   map[string]bool // signs that the picture has: a level, last, fell, back
-	Desc   string
+	Boots []bootView // newest first
+	More  int
+	W, H  string
+	Lanes []tick
+	Path  string
+	Uses  map[string]bool // signs that the picture has: a level, last, fell, back
+	Desc  string
 }
 
 // verdictLevels are how verdicts are drawn.
