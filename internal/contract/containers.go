@@ -19,7 +19,7 @@ var _ = catalogue.Add(source.Source{
 	Name: "containers",
 	Doc: `how many containers and guests run, by the names of their cgroups
 
-Reads names in /sys/fs/cgroup. No runtime's socket is asked: one that hangs is what a kernel regression looks like.`,
+Reads names in /sys/fs/cgroup, and on disk whether a boot starts one by itself. No runtime's socket is asked: one that hangs is what a kernel regression looks like.`,
 	Kinds: []snapshot.Kind{containerDeclared},
 	Tier:  source.Native,
 	Read:  readContainers,
@@ -31,9 +31,12 @@ var containerDeclared = snapshot.Kind{
 	Attrs: []snapshot.Attr{
 		{Name: "running", Noise: snapshot.Evidence, Unit: snapshot.Count, Doc: "how many run"},
 		{Name: "any", Doc: "yes where at least one runs"},
+		{Name: "autostart", Doc: "yes where a boot starts at least one by itself, by what the runtime has on disk; missing where that could not be told"},
 	},
 	Rules: []snapshot.Rule{
-		{Code: "containers-none", On: snapshot.OnBecomes, Attr: "any", From: []string{"yes"}, To: []string{"no"}, Severity: snapshot.Critical, Class: snapshot.ClassService,
+		{Code: "containers-none", On: snapshot.OnBecomes, Attr: "any", From: []string{"yes"}, To: []string{"no"}, Severity: snapshot.Warning, Class: snapshot.ClassService,
+			Message: "no container or guest of {name} runs; {was:running} ran at the last good boot", Hint: "is one to be started by the boot? docker update --restart, virsh autostart, lxc.start.auto"},
+		{Code: "containers-none", On: snapshot.OnBecomes, Attr: "any", From: []string{"yes"}, To: []string{"no"}, Where: map[string]string{"autostart": "yes"}, Severity: snapshot.Critical, Class: snapshot.ClassService,
 			Message: "no container or guest of {name} runs; {was:running} ran at the last good boot", Hint: "did the runtime start? systemctl status kubelet containerd docker libvirtd; are the workloads held?"},
 	},
 }
@@ -97,6 +100,9 @@ func readContainers(ctx context.Context, h source.Host) ([]snapshot.Subject, err
 		s := snapshot.Subject{Kind: containerKind, ID: r, Outcome: snapshot.Measured}
 		s.Set("running", snapshot.Int(counts[r]))
 		s.Set("any", yesNo(counts[r] > 0))
+		if starts := startsByItself(ctx, h, r); starts != "" {
+			s.Set("autostart", snapshot.Text(starts))
+		}
 		if counts[r] == 0 && early != "" {
 			s.Outcome, s.Reason = snapshot.Inconclusive, "none runs; "+early
 		}
@@ -120,7 +126,7 @@ func StillToCome(base, now *snapshot.Snapshot) []string {
 	for _, r := range runtimes {
 		key := snapshot.Key{Kind: containerKind, ID: r}
 		then, s := base.Subject(key), now.Subject(key)
-		if then != nil && s != nil && then.Text("any") == "yes" && s.Outcome == snapshot.Inconclusive && s.Text("any") == "no" {
+		if then != nil && s != nil && then.Text("any") == "yes" && s.Text("autostart") == "yes" && s.Outcome == snapshot.Inconclusive && s.Text("any") == "no" {
 			out = append(out, r)
 		}
 	}

@@ -17,6 +17,7 @@ func counted(t *testing.T, running, early string) *snapshot.Snapshot {
 	t.Helper()
 	s := snapshot.Subject{Kind: containerKind, ID: "docker", Outcome: snapshot.Measured}
 	s.Set("any", snapshot.Text(running))
+	s.Set("autostart", snapshot.Text("yes"))
 	if running == "no" && early != "" {
 		s.Outcome, s.Reason = snapshot.Inconclusive, early
 	}
