@@ -192,8 +192,8 @@ func (g *gateRun) mayCome(as gate.EventType) bool {
 	if as == gate.Checked || g.rep.Verdict == snapshot.Invalid {
 		return false
 	}
-	if len(g.late) > 0 {
-		return true // containers come one by one, and none at all is known after some minutes only
+	if len(g.late) > 0 && g.rep.Verdict != snapshot.Regressed {
+		return true // containers come one by one, and none at all is known after some minutes only; of a boot that is held none comes
 	}
 	return slices.ContainsFunc(g.rep.Incomplete, func(gap snapshot.Gap) bool {
 		return contract.ComesLater(&gap) || g.rep.Verdict == snapshot.Incomplete && gap.Counts && !ofContract(&gap)

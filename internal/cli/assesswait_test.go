@@ -28,6 +28,10 @@ func TestContainersAreWaitedFor(t *testing.T) {
 	if want := "lastgood: no container of kubernetes runs yet; fine so far; looks again every 10s\n"; errs.String() != want {
 		t.Errorf("%q", errs.String())
 	}
+	g.rep.Verdict = snapshot.Regressed
+	if g.mayCome(gate.Assessed) {
+		t.Error("a boot that is worse already waits for containers, which may be held")
+	}
 	g.rep.Summary = "worse"
 	g.sayWhy(t.Context(), true, 10*time.Second)
 	if !strings.HasSuffix(errs.String(), "worse; looks again every 10s\n") {
