@@ -259,3 +259,17 @@ func TestRendered(t *testing.T) {
 		}
 	}
 }
+
+// TestOneSender: two that flush at once do not both send.
+func TestOneSender(t *testing.T) {
+	now := time.Now()
+	s := spoolAt(t, Config{}, &now)
+	lock, err := s.Folder.Lock(flushLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if r := flushed(t, s, false); !r.Busy {
+		t.Errorf("%+v", r)
+	}
+}
