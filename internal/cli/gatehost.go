@@ -87,7 +87,7 @@ func (g *gateRun) open(ctx context.Context, s *session) error {
 	}
 	id, err := s.root.Attr(ctx, "/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return err
+		return hinted(err, "is /proc mounted here? In a chroot: mount -t proc proc /proc")
 	}
 	g.boot.ID = id
 	g.spool = &notify.Spool{Folder: baseline.OpenFolder(filepath.Join(s.stateDir, "spool"), nil), Config: &s.config.Notify, Now: s.env.clock, BootID: id}
