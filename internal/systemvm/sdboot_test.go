@@ -41,7 +41,7 @@ func resumeEFI(t *testing.T) *host {
 // variable is one of the loader's EFI variables as the kernel gives it, "" where it is not set.
 func (h *host) variable(name string) string {
 	h.Helper()
-	return h.sh("f=/sys/firmware/efi/efivars/" + name + "-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f; [ ! -e $f ] || tail -c +5 $f | tr -d '\\0'")
+	return h.sh("f=/sys/firmware/efi/efivars/" + name + "-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f; [ ! -e $f ] || cat $f | tail -c +5 | tr -d '\\0'")
 }
 
 // hasVariable fails the test where one of the loader's EFI variables is another one.
