@@ -134,7 +134,7 @@ func booted(t *testing.T, host string) string {
 		"/proc/sys/kernel/random/boot_id": []byte("b6c2bb2d-3b1c-4d3a-9a1e-0123456789ab\n"),
 		"/etc/machine-id":                 []byte("4f1d2c3b5a697887766554433221100f\n"),
 	})
-	h := source.Host{Root: sysfs.New(recorder), Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	h := source.Host{Root: sysfs.WithPatience(recorder, time.Hour), Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	if _, err := collect.Run(t.Context(), collect.Options{Host: h, Sources: recordable(), Budget: time.Minute, Jobs: 1}); err != nil {
 		t.Fatal(err)
 	}

@@ -220,6 +220,7 @@ func kernelSteps(t *testing.T) []kernelStep {
 
 // TestKernelsPage keeps docs/kernels.md what the kept snapshots say.
 func TestKernelsPage(t *testing.T) {
+	t.Parallel()
 	steps := kernelSteps(t)
 	if len(steps) == 0 {
 		t.Fatal("no kernels are kept under testdata/kernels")

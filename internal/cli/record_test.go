@@ -40,6 +40,7 @@ func taking(t *testing.T, root string) *snapshot.Snapshot {
 
 // A recording answers as the host does from which it was taken.
 func TestRecordReplays(t *testing.T) {
+	t.Parallel()
 	for _, host := range []string{"full61", "udev61", "dead-xhci-after", "hwmon61", "bmc-notry", "tz6.1"} {
 		if d := cmp.Diff(said(t, 0, nil, "inventory", "--root", recordedHost(host), "-o", "json"),
 			said(t, 0, nil, "inventory", "--root", recordOf(t, recordedHost(host), "--no-scrub"), "-o", "json")); d != "" {
@@ -104,6 +105,7 @@ func unpacked(t *testing.T, name string) []byte {
 // No identifier is left anywhere in a scrubbed recording: not in a path or a link, not in
 // capitals, not without separators, not as the codes of its letters.
 func TestRecordHidesIdentifiers(t *testing.T) {
+	t.Parallel()
 	for _, host := range []string{"full61", "udev61", "probe61", "ord-perc", "shiftB", "dead-xhci-before", "usb-quirk", "dummy-ss1", "bmc-notry"} {
 		from := booted(t, host)
 		have := unpacked(t, recordOf(t, from))
@@ -157,6 +159,7 @@ func shape(t *testing.T, a, b *snapshot.Snapshot) []string {
 
 // Two scrubbed recordings of one machine differ as the machine did, and in nothing else.
 func TestScrubbedRecordingsCompare(t *testing.T) {
+	t.Parallel()
 	for _, pair := range [][2]string{{"full61", "full612"}, {"usb-base", "usb-nouas"}, {"usb-base", "usb-hs"}, {"shiftA", "shiftB"}, {"dead-xhci-before", "dead-xhci-after"}, {"ord-perc", "full61"}} {
 		a, b := booted(t, pair[0]), booted(t, pair[1])
 		want := shape(t, taking(t, a), taking(t, b))
@@ -169,6 +172,7 @@ func TestScrubbedRecordingsCompare(t *testing.T) {
 
 // Of each subject all is the same but what names it.
 func TestScrubbedRecordingsTellTheSame(t *testing.T) {
+	t.Parallel()
 	names := []string{"serial", "wwid", "mac", "fs_uuid", "partuuid", "uuid", "table_id", "aliases", "on", "first"}
 	for _, host := range []string{"full61", "udev61", "tz6.1"} {
 		from := booted(t, host)

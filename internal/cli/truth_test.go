@@ -91,6 +91,7 @@ func movedFamilies(from, to *snapshot.Snapshot, all snapshot.Kinds) moved {
 // TestTruth holds the catalogue against what real programs did: every step that changed
 // them must move it, and none that did not may alarm anybody.
 func TestTruth(t *testing.T) {
+	t.Parallel()
 	all, err := kinds()
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +189,7 @@ func keepPage(t *testing.T, path, text string) {
 // TestFamiliesEarnTheirPlace: a family that never moved on any step between the kept
 // kernels guards one of the kernel's limits, or goes.
 func TestFamiliesEarnTheirPlace(t *testing.T) {
+	t.Parallel()
 	all, err := kinds()
 	if err != nil {
 		t.Fatal(err)
