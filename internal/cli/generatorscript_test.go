@@ -44,7 +44,7 @@ func TestGeneratorScript(t *testing.T) {
 			if err := errors.Join(os.Mkdir(out, 0o755), os.WriteFile(file, []byte(text), 0o755)); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, "/bin/sh", file, out, "early", "late")
 			cmd.Dir = dir

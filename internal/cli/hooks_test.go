@@ -77,7 +77,7 @@ func (h *hookHost) status(t *testing.T, of string, status int) {
 // sh runs sh with the arguments, a script first, and returns what it did.
 func (h *hookHost) sh(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.at("bin", "sh"), args...)
 	var out, errs bytes.Buffer

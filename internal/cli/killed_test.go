@@ -161,7 +161,7 @@ func TestTerminatedInOrder(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(measuring(t)) < 2; { // until the measuring child is there
+	for deadline := time.Now().Add(2 * time.Minute); len(measuring(t)) < 2; { // until the measuring child is there
 		if time.Now().After(deadline) {
 			t.Fatal("the check has not started to measure")
 		}

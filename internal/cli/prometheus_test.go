@@ -71,7 +71,7 @@ func background(t *testing.T, cmd *exec.Cmd, pattern string) []string {
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+		timer := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 		said := <-over
 		if err := cmd.Wait(); err != nil || t.Failed() {
 			t.Logf("%s: %v\n%s", cmd.Path, err, said)
@@ -190,7 +190,7 @@ func startPrometheus(t *testing.T, dir, ca string, targets ...string) *promServe
 	config := writeFile(t, filepath.Join(dir, "prometheus.yml"), "global: {evaluation_interval: 1s, scrape_interval: 1s, scrape_timeout: 1s}\n"+text)
 	cmd := exec.Command(prometheusTool(t, "prometheus"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")
 	m := background(t, cmd, `msg="Listening on" address=(\S+)`)
-	return &promServer{address: m[1], client: http.Client{Timeout: 10 * time.Second}}
+	return &promServer{address: m[1], client: http.Client{Timeout: time.Minute}}
 }
 
 // sample is a series of an instant query's answer, its value as a text.

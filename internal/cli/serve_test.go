@@ -182,7 +182,7 @@ func TestServeOnASocketOfSystemd(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	client := http.Client{Timeout: 30 * time.Second}
+	client := http.Client{Timeout: 2 * time.Minute}
 	w, err := client.Get("http://" + l.Addr().String() + "/metrics") // the kernel's queue holds it until the server is there
 	if err != nil {
 		_ = cmd.Process.Kill()

@@ -111,7 +111,7 @@ func (s *servedProcess) stop(t *testing.T) {
 
 func (s *servedProcess) get(t *testing.T, path string) (int, string) {
 	t.Helper()
-	client := http.Client{Timeout: 30 * time.Second}
+	client := http.Client{Timeout: 2 * time.Minute}
 	w, err := client.Get(s.url + path)
 	if err != nil {
 		t.Fatal(err)

@@ -151,7 +151,7 @@ func TestHangs(t *testing.T) {
 	if err := s.Add(message(t, "gate-held", "boot2", now)); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	r, err := s.Flush(ctx, false)
 	if err != nil || r.Sent != 1 || r.Left != 1 {

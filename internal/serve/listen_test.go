@@ -46,7 +46,7 @@ func TestRunTellsSystemd(t *testing.T) {
 	go func() { done <- s.Run(ctx, []net.Listener{l}, "", slog.New(slog.DiscardHandler)) }()
 	var told []string
 	for len(told) < 3 {
-		if err := sock.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := sock.SetReadDeadline(time.Now().Add(60 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		b := make([]byte, 100)
@@ -225,7 +225,7 @@ func TestTLSFilesGoWrong(t *testing.T) {
 		if b, err := os.ReadFile(cert); err != nil || !pool.AppendCertsFromPEM(b) {
 			pool = nil
 		}
-		client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost"}}}
+		client := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost"}}}
 		w, err := client.Get(fmt.Sprintf("%s://localhost:%d/metrics", scheme, port))
 		if err != nil {
 			return 0, err

@@ -93,7 +93,7 @@ type scraper struct {
 }
 
 func newScraper(url string) *scraper {
-	return &scraper{url: url, client: http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}}}
+	return &scraper{url: url, client: http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}}}
 }
 
 func (s *scraper) once() error {
