@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"sync"
 
 	"lastgood/internal/report"
 )
@@ -18,7 +19,8 @@ import (
 //go:embed assets
 var assets embed.FS
 
-var templates = template.Must(template.ParseFS(assets, "assets/*.html"))
+// templates are parsed when a page is made: that takes some milliseconds, and every command is this program.
+var templates = sync.OnceValue(func() *template.Template { return template.Must(template.ParseFS(assets, "assets/*.html")) })
 
 // Style is the sheet of all pages, StylePath where they ask for it: its name changes with
 // what is in it, so that a browser may keep it for ever.
@@ -213,7 +215,7 @@ func (p Page) With(n Notice) []byte {
 		for i := range n.Faults {
 			n.Faults[i] = report.Flat(n.Faults[i], longText)
 		}
-		_ = templates.ExecuteTemplate(&b, "notice", n) // to memory, of texts alone
+		_ = templates().ExecuteTemplate(&b, "notice", n) // to memory, of texts alone
 	}
 	_, _ = io.Copy(&b, flate.NewReader(bytes.NewReader(p.rest))) // from memory, as it was packed there
 	return b.Bytes()
@@ -222,11 +224,11 @@ func (p Page) With(n Notice) []byte {
 // render makes a page of a template and what it holds.
 func render(name string, c *content) (Page, error) {
 	var top, rest bytes.Buffer
-	if err := templates.ExecuteTemplate(&top, "top", c); err != nil {
+	if err := templates().ExecuteTemplate(&top, "top", c); err != nil {
 		return Page{}, fmt.Errorf("make page: %w", err)
 	}
 	for _, part := range []string{name, "end"} {
-		if err := templates.ExecuteTemplate(&rest, part, c); err != nil {
+		if err := templates().ExecuteTemplate(&rest, part, c); err != nil {
 			return Page{}, fmt.Errorf("make page %s: %w", name, err)
 		}
 	}
