@@ -111,6 +111,7 @@ func (s *Server) Refresh() {
 	s.seen, s.heat = now, heat
 	// What was decoded is many times what is held; it would stay resident until the next change.
 	debug.FreeOSMemory()
+	dropText()
 }
 
 // load reads the folder and makes the answers.
