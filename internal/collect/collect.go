@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lastgood/internal/boot"
+	"lastgood/internal/footprint"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/source"
 )
@@ -85,7 +86,7 @@ func Run(ctx context.Context, o Options) (*snapshot.Snapshot, error) {
 		defer mu.Unlock()
 		s.Subjects = append(s.Subjects, subjects...)
 	}
-	var wg sync.WaitGroup
+	var wg, measured sync.WaitGroup
 	wg.Go(func() { s.Identity = boot.Identify(ctx, o.Host.Root) })
 	var loading []source.Source
 	for _, src := range o.Sources {
@@ -96,9 +97,13 @@ func Run(ctx context.Context, o Options) (*snapshot.Snapshot, error) {
 		wg.Go(func() { keep(runReader(ctx, o.Host, src)...) })
 	}
 	if len(loading) > 0 {
-		wg.Go(func() { keep(runSteps(ctx, &o, loading)...) })
+		measured.Go(func() { keep(runSteps(ctx, &o, loading)...) })
 	}
 	wg.Wait()
+	if len(loading) > 0 && o.Host.Root.Live() { // it waits for the measuring process now, which needs the memory
+		footprint.Trim()
+	}
+	measured.Wait()
 	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
 		return nil, fmt.Errorf("collect snapshot: interrupted")
 	}

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"lastgood/internal/footprint"
 	"lastgood/internal/source"
 )
 
@@ -88,7 +88,7 @@ func (m *measurer) run(ctx context.Context, ids []string, steps map[string]task)
 			// What one source needed, types of the kernel and objects, the next one does not:
 			// the two are not to be held at once.
 			from = t.source
-			debug.FreeOSMemory()
+			footprint.Trim()
 		}
 		if t.Group != group {
 			group = t.Group

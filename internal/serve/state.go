@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lastgood/internal/baseline"
+	"lastgood/internal/footprint"
 	"lastgood/internal/gate"
 	"lastgood/internal/metrics"
 	"lastgood/internal/notify"
@@ -110,8 +110,7 @@ func (s *Server) Refresh() {
 	s.state.Store(next)
 	s.seen, s.heat = now, heat
 	// What was decoded is many times what is held; it would stay resident until the next change.
-	debug.FreeOSMemory()
-	dropText()
+	footprint.Trim()
 }
 
 // load reads the folder and makes the answers.

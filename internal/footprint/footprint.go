@@ -1,16 +1,25 @@
-package serve
+// Package footprint keeps small what a process holds in memory between its pieces of work. lastgood runs on hosts whose
+// memory is somebody else's.
+package footprint
 
 import (
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// dropText gives back what of the program's own file is in memory: its instructions and constants, which come again
-// from the page cache as they are needed. Reading a result takes other parts of the program than answering with it, and
-// most of what is resident would else be the former. What is not told is not given back.
+// Trim gives back memory that nothing uses, and what of the program's own file is in memory: its instructions and
+// constants, which come again from the page cache as they are needed. Work that is done once takes other parts of the
+// program than what follows it, and most of what is resident would else be of the former. It takes some milliseconds.
+// What cannot be told, as where /proc is hidden, stays.
+func Trim() {
+	debug.FreeOSMemory()
+	dropText()
+}
+
 func dropText() {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -22,7 +31,7 @@ func dropText() {
 	}
 	for line := range strings.Lines(string(maps)) {
 		if at, length, ok := textMapping(line, exe); ok {
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, at, length, unix.MADV_DONTNEED)
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, at, length, unix.MADV_DONTNEED) // a kernel that refuses keeps it
 		}
 	}
 }

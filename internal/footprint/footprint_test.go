@@ -1,4 +1,4 @@
-package serve
+package footprint
 
 import (
 	"os"
@@ -45,7 +45,7 @@ func FuzzTextMapping(f *testing.F) {
 var rssFile = regexp.MustCompile(`RssFile:\s+(\d+) kB`)
 
 // What the program's own file takes is given back, and the program goes on.
-func TestDropText(t *testing.T) {
+func TestTrim(t *testing.T) {
 	resident := func() int {
 		b, err := os.ReadFile("/proc/self/status")
 		if err != nil {
@@ -62,7 +62,7 @@ func TestDropText(t *testing.T) {
 		return n
 	}
 	before := resident()
-	dropText()
+	Trim()
 	if after := resident(); after >= before {
 		t.Errorf("%d kB of files are resident, before %d kB", after, before)
 	}
