@@ -142,7 +142,9 @@ func TestVMSystemdBootTry(t *testing.T) {
 	h.is("kubelet.service", "active")
 	h.is("systemd-bless-boot.service", "active")
 	h.tells("try-committed", newer)
-	h.silent("gate-held", "rollback-armed", "try-fell-back", "action-failed")
+	// The gate may hold for a moment: with this firmware the driver of the empty IDE controller comes
+	// later than the gate waits in these scenarios, and the assessment lets the workloads go.
+	h.silent("rollback-armed", "try-fell-back", "action-failed")
 	h.sound()
 	h.hasVariable("LoaderEntryOneShot", "")
 	h.hasVariable("LoaderEntryDefault", bootID(newer))
