@@ -127,10 +127,11 @@ var (
 	grouping   = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 	matcherIn  = regexp.MustCompile(`^\s*([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)`)
 	stringIn   = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
-	madeUp     = regexp.MustCompile(`label_replace\([^"]*"(\w+)"`)
+	madeUp     = regexp.MustCompile(`(?:label_replace\([^"]*|count_values\()"(\w+)"`)
 )
 
-// recorded adds the recording rules' metrics, with the labels that their expressions leave.
+// recorded adds the recording rules' metrics, with the labels that their expressions leave, and to ALERTS those of what
+// is alerted on.
 func (l labelsOf) recorded(t *testing.T) {
 	t.Helper()
 	var rules ruleFile
@@ -138,6 +139,9 @@ func (l labelsOf) recorded(t *testing.T) {
 	for _, g := range rules.Groups {
 		for _, r := range g.Rules {
 			if r.Record == "" {
+				for _, metric := range metricsIn(r.Expr) {
+					l.add("ALERTS", slices.Collect(maps.Keys(l[metric]))...)
+				}
 				continue
 			}
 			if m := byList.FindStringSubmatch(strings.TrimSpace(r.Expr)); m != nil {
@@ -174,6 +178,9 @@ func (l labelsOf) unknown(expr string) []string {
 			out = append(out, metric)
 		}
 		maps.Copy(all, l[metric])
+	}
+	for _, m := range madeUp.FindAllStringSubmatch(expr, -1) {
+		all[m[1]] = true
 	}
 	bare := stringIn.ReplaceAllString(expr, `""`)
 	for _, m := range selectorIn.FindAllStringSubmatch(bare, -1) {
