@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +29,7 @@ import (
 	"lastgood/internal/source"
 	"lastgood/internal/sysfs"
 	"lastgood/internal/vm"
+	"lastgood/internal/vm/vmtest"
 )
 
 var vmState = flag.String("vm-state", "", "folder that keeps the kernels of VM tests from run to run")
@@ -43,29 +43,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	for _, dir := range shared {
-		os.RemoveAll(dir)
-	}
+	scratch.Remove()
 	os.Exit(code)
 }
 
-// shared are folders to remove when all tests are through. Tests that boot guests run
-// side by side.
-var (
-	sharing sync.Mutex
-	shared  []string
-)
-
-// sharedFolder makes a folder that all tests of the process use.
-func sharedFolder(name string) (string, error) {
-	sharing.Lock()
-	defer sharing.Unlock()
-	dir, err := os.MkdirTemp("", name)
-	if err == nil {
-		shared = append(shared, dir)
-	}
-	return dir, err
-}
+// scratch is removed when all tests are through.
+var scratch vmtest.Scratch
 
 // inside is the guest's side of a test: its script runs there, as the first process.
 type inside struct {
@@ -215,36 +198,8 @@ func addSEL(ctx context.Context) error {
 	return nil
 }
 
-// needVM skips where there is no QEMU or no Debian client, or fails where a VM is required.
-func needVM(t *testing.T) {
-	t.Helper()
-	skip := t.Skipf
-	if strings.Contains(os.Getenv("LASTGOOD_REQUIRE"), "vm") {
-		skip = t.Fatalf
-	} else if testing.Short() {
-		t.Skip("boots kernels, which is no short test")
-	}
-	for _, tool := range []string{"qemu-system-x86_64", "apt-get", "dpkg", "go"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			skip("%s is not installed", tool)
-		}
-	}
-}
-
 // guestInit builds this package's tests as they are, without libraries.
-var guestInit = sync.OnceValues(func() (string, error) {
-	dir, err := sharedFolder("lastgood-hw-")
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Join(dir, "hw.test")
-	cmd := exec.Command("go", "test", "-c", "-ldflags", "-s -w", "-o", name, "lastgood/hw")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return name, nil
-})
+var guestInit = sync.OnceValues(func() (string, error) { return scratch.Tests("lastgood/hw") })
 
 // fetched are the kernels of this run by their series.
 var (
@@ -263,7 +218,7 @@ func guestKernel(t *testing.T, series string) kernels.Kernel {
 	}
 	state := *vmState
 	if state == "" {
-		dir, err := sharedFolder("lastgood-hw-kernels-")
+		dir, err := scratch.Folder("lastgood-hw-kernels-")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lastgood/internal/snapshot"
+	"lastgood/internal/vm/vmtest"
 )
 
 // bench is a machine of things that a guest makes itself: an ACPI zone whose
@@ -247,7 +248,7 @@ func forQEMU(t *testing.T, name string) string {
 // TestVMBench warms a zone up, stops a fan, breaks sensors and degrades an array, and
 // compares the firmware's tale of a BMC with a machine that has one.
 func TestVMBench(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	t.Parallel()
 	disk := func(name string, bus string) []string {
 		return []string{"-blockdev", "driver=null-co,size=67108864,read-zeroes=on,node-name=" + name, "-device", "ide-hd,bus=" + bus + ",drive=" + name + ",serial=" + name}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lastgood/internal/snapshot"
+	"lastgood/internal/vm/vmtest"
 )
 
 // The machine of these tests: a USB stick and a USB disk that speaks UAS, a RAID volume,
@@ -212,7 +213,7 @@ const (
 // TestVMTroubles has a hot drive, a bus error, a pulled plug and a dead controller on
 // one machine under two kernels, whose messages differ.
 func TestVMTroubles(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	t.Parallel()
 	for _, series := range []string{"6.1.", "6.12."} {
 		t.Run(series, func(t *testing.T) {
@@ -338,7 +339,7 @@ var taken = script("taken", func(in *inside) error {
 // TestVMDrift boots one machine under another kernel, in another order, without a
 // driver, and with a drive more: names change, and only what is lost is a regression.
 func TestVMDrift(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	t.Parallel()
 	good, newer := troubled(t, "6.1."), troubled(t, "6.12.")
 	k := guestKernel(t, "6.12.")

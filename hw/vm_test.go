@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"lastgood/internal/snapshot"
+	"lastgood/internal/vm/vmtest"
 )
 
 // perc is a RAID controller with one volume of nothing. QEMU 7.2 answers for disk 0
@@ -57,7 +58,7 @@ func (r *guestReading) subject(t *testing.T, kind, id string) *snapshot.Subject 
 // TestVMControllers reads a RAID controller and a management controller through the
 // drivers of a Debian kernel, and tells an event that is logged in between.
 func TestVMControllers(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	t.Parallel()
 	k := guestKernel(t, "6.1.")
 	devices := append([]string{"-device", "ipmi-bmc-sim,id=bmc0", "-device", "isa-ipmi-kcs,bmc=bmc0,irq=0"}, perc...)
@@ -98,7 +99,7 @@ func TestVMControllers(t *testing.T) {
 // TestVMSilentBMC has a management controller that tells who it is and then answers
 // nothing else: what is asked of it ends within its time, and all else is read.
 func TestVMSilentBMC(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	t.Parallel()
 	k := guestKernel(t, "6.1.")
 	socket := fakeBMC(t)

@@ -15,6 +15,7 @@ import (
 	"lastgood/internal/kmod"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
+	"lastgood/internal/vm/vmtest"
 )
 
 // removeCommand stands among a guest's commands for taking a device off its bus: the
@@ -115,7 +116,7 @@ func worseThanInfo(lines []string) []string {
 // driver left out, a stick gone and a drive in an earlier slot only the driver and its
 // disk are a regression.
 func TestVMHardware(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	t.Parallel()
 	state, err := vmState()
 	if err != nil {

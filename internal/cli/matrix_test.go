@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -38,19 +37,7 @@ var (
 const matrixFlavour = "cloud-amd64"
 
 // static builds the command as it is shipped: the init of a VM has no libraries.
-var static = sync.OnceValues(func() (string, error) {
-	dir, err := sharedFolder("lastgood-static-")
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Join(dir, "lastgood")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", name, "lastgood/cmd/lastgood")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return name, nil
-})
+var static = sync.OnceValues(func() (string, error) { return scratch.Command("lastgood/cmd/lastgood") })
 
 func staticBinary(t *testing.T) string {
 	t.Helper()

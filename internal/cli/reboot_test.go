@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
+	"lastgood/internal/vm/vmtest"
 )
 
 // guestRun is what a boot of a VM with a state folder is asked to do.
@@ -157,19 +157,7 @@ func untar(name, dir string) error {
 }
 
 // guestInit is this package's test binary without libraries, which is its own guest.
-var guestInit = sync.OnceValues(func() (string, error) {
-	dir, err := sharedFolder("lastgood-guest-")
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Join(dir, "cli.test")
-	cmd := exec.Command("go", "test", "-c", "-ldflags", "-s -w", "-o", name, "lastgood/internal/cli")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build guest: %w\n%s", err, out)
-	}
-	return name, nil
-})
+var guestInit = sync.OnceValues(func() (string, error) { return scratch.Tests("lastgood/internal/cli") })
 
 // bootWith boots a real kernel on a bare machine with a state folder and runs commands in it.
 func bootWith(t *testing.T, p *preflighter, release string, state []byte, agent []string, commands ...[]string) guestRan {
@@ -242,7 +230,7 @@ func programFindings(t *testing.T, out string) []string {
 // another one with the same disk before the agent is up: its programs are verified from
 // the kept bytes, and the one that the kernel refuses is named.
 func TestVMReboot(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	t.Parallel()
 	state, err := vmState()
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"unsafe"
 
@@ -19,6 +18,7 @@ import (
 
 	"lastgood/internal/snapshot"
 	"lastgood/internal/vm"
+	"lastgood/internal/vm/vmtest"
 )
 
 // The scripts run the command as a process of its own, which starts its measuring
@@ -42,30 +42,11 @@ func TestMain(m *testing.M) {
 type cleaned struct{ *testing.M }
 
 func (c cleaned) Run() int {
-	defer func() {
-		for _, dir := range shared {
-			os.RemoveAll(dir)
-		}
-	}()
+	defer scratch.Remove()
 	return c.M.Run()
 }
 
-// shared are the folders to remove. Tests that boot guests run side by side.
-var (
-	sharing sync.Mutex
-	shared  []string
-)
-
-// sharedFolder makes a folder that all tests of the process use.
-func sharedFolder(name string) (string, error) {
-	sharing.Lock()
-	defer sharing.Unlock()
-	dir, err := os.MkdirTemp("", name)
-	if err == nil {
-		shared = append(shared, dir)
-	}
-	return dir, err
-}
+var scratch vmtest.Scratch
 
 // withoutBPF runs a command under a seccomp filter that answers EPERM to bpf(2), as
 // container runtimes' default filters do.

@@ -16,6 +16,7 @@ import (
 	"lastgood/internal/kernels"
 	"lastgood/internal/report"
 	"lastgood/internal/snapshot"
+	"lastgood/internal/vm/vmtest"
 )
 
 // vmSuites offer the kernels of these tests, besides the machine's own; bisectSuites those
@@ -25,25 +26,9 @@ const (
 	bisectSuites = "bookworm,bookworm-security"
 )
 
-// needVM skips where there is no QEMU or no Debian client, or fails where a VM is required.
-func needVM(t *testing.T) {
-	t.Helper()
-	skip := t.Skipf
-	if strings.Contains(os.Getenv("LASTGOOD_REQUIRE"), "vm") {
-		skip = t.Fatalf
-	} else if testing.Short() {
-		t.Skip("boots kernels, which is no short test")
-	}
-	for _, tool := range []string{"qemu-system-x86_64", "apt-get", "dpkg"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			skip("%s is not installed", tool)
-		}
-	}
-}
-
 // vmState is shared by the tests of this process, so that a kernel is fetched once.
 var vmState = sync.OnceValues(func() (string, error) {
-	dir, err := sharedFolder("lastgood-vm-")
+	dir, err := scratch.Folder("lastgood-vm-")
 	if err != nil {
 		return "", err
 	}
@@ -120,7 +105,7 @@ func hasFinding(r *report.Report, code string, least snapshot.Severity) bool {
 
 // TestVMPreflight judges three real candidates of three series against a real kernel.
 func TestVMPreflight(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	const against, older, newer, next = "6.1.0-56-cloud-amd64", "5.10.0-46-cloud-amd64", "6.12.117+deb12-cloud-amd64", "6.18.15+deb13-cloud-amd64"
 	status, stdout, stderr := candidates(t, "preflight", "--quick", "--jobs", "2", "-o", "json", "--against", against, older, newer, next)
 	if status != 1 {
@@ -158,7 +143,7 @@ func TestVMPreflight(t *testing.T) {
 // TestVMBisect finds the security update of 6.1 that lets programs read stack that was
 // never written, among ten kernels, in four boots between the two ends.
 func TestVMBisect(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	const probe = "accept_stack_read/never_written"
 	status, stdout, stderr := candidates(t, "bisect", "--probe", probe, "--good", "6.1.0-47-cloud-amd64", "--bad", "6.1.0-56-cloud-amd64")
 	if status != 0 {
@@ -180,7 +165,7 @@ func TestVMBisect(t *testing.T) {
 // TestVMThorough: on a real kernel with its modules, programs give the right results, do
 // what they are for where they are attached, and break where the limits are known to lie.
 func TestVMThorough(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	t.Parallel()
 	state, err := vmState()
 	if err != nil {
@@ -226,7 +211,7 @@ func TestVMThorough(t *testing.T) {
 // TestVMShortOfMemory: a guest that a large program would not fit into says so, and no
 // program is called rejected for it.
 func TestVMShortOfMemory(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	status, stdout, stderr := candidates(t, "preflight", "-o", "json", "--vm-memory", "200", "--against", "6.1.0-56-cloud-amd64", "6.1.0-56-cloud-amd64")
 	r := preflightReports(t, stdout, stderr)["6.1.0-56-cloud-amd64"]
 	if status != 3 || r == nil || r.Verdict != snapshot.Incomplete || !strings.Contains(r.Summary, "MiB of free memory") || hasFinding(r, "probe-rejected", snapshot.Info) {
@@ -236,7 +221,7 @@ func TestVMShortOfMemory(t *testing.T) {
 
 // TestVMNoKernel: what is no kernel is said to be none, and nothing is left of it.
 func TestVMNoKernel(t *testing.T) {
-	needVM(t)
+	vmtest.Need(t)
 	dir := t.TempDir()
 	text := filepath.Join(dir, "vmlinuz")
 	// A head that QEMU takes for a kernel, with nothing behind it.

@@ -59,6 +59,7 @@ var above = map[string][]string{
 	"deploy/grafana":           {},
 
 	// Real objects and a real browser for tests; nothing but tests imports these.
+	"internal/vm/vmtest":        {},
 	"internal/thirdparty":       {},
 	"internal/thirdparty/fetch": {"internal/thirdparty"},
 	"internal/browser":          {},
@@ -80,7 +81,7 @@ var only = map[string][]string{
 	"github.com/godbus/dbus":         {"internal/contract"},
 	"github.com/moby/sys/mountinfo":  {"internal/contract"},
 	"golang.org/x/net":               {"internal/contract"},
-	"os/exec":                        {"internal/boot", "internal/browser", "internal/candidate", "internal/collect", "internal/contract", "internal/gate", "internal/kernels", "internal/kmod", "internal/netlab", "internal/notify", "internal/thirdparty", "internal/vm", "internal/watch"},
+	"os/exec":                        {"internal/boot", "internal/browser", "internal/candidate", "internal/collect", "internal/contract", "internal/gate", "internal/kernels", "internal/kmod", "internal/netlab", "internal/notify", "internal/thirdparty", "internal/vm", "internal/vm/vmtest", "internal/watch"},
 }
 
 type pkg struct {
