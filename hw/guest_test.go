@@ -95,7 +95,7 @@ func glob(pattern string) []string {
 }
 
 // guestPatience bounds each wait inside a guest.
-const guestPatience = 40 * time.Second
+const guestPatience = 90 * time.Second
 
 // until waits until something is so.
 func (in *inside) until(what string, so func() bool) error {

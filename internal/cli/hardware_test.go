@@ -23,7 +23,7 @@ import (
 const removeCommand = "@remove"
 
 // guestPatience bounds each wait inside a guest.
-const guestPatience = 40 * time.Second
+const guestPatience = 90 * time.Second
 
 // awaitPaths waits until so many paths fit a pattern.
 func awaitPaths(ctx context.Context, pattern string, n int) error {
@@ -144,7 +144,7 @@ func TestVMHardware(t *testing.T) {
 		machine.CPUs = 1 // with two a boot may be run once more with one, which is another machine
 		machine.Devices = server(devices...)
 		begun := time.Now()
-		ran := bootOn(t, machine, k, load, state, guestRun{Commands: commands, Await: wait, Budget: "6s"})
+		ran := bootOn(t, machine, k, load, state, guestRun{Commands: commands, Await: wait, Budget: "12s"})
 		t.Logf("%s: %v, commands %v", k.Release, time.Since(begun).Round(time.Millisecond), ran.Took)
 		return ran
 	}
