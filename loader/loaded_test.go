@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -66,6 +67,9 @@ func bpftoolSays(t *testing.T) map[uint32]told {
 	t.Helper()
 	tool, err := exec.LookPath("bpftool")
 	if err != nil {
+		if os.Getenv("LASTGOOD_REQUIRE") != "" {
+			t.Fatal("bpftool is not there to compare with")
+		}
 		t.Skip("bpftool is not there to compare with")
 	}
 	out, err := exec.Command(tool, "-j", "prog", "show").Output()

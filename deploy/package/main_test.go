@@ -39,6 +39,9 @@ func needs(t *testing.T, name string) string {
 	t.Helper()
 	p, err := exec.LookPath(name)
 	if err != nil {
+		if os.Getenv("LASTGOOD_REQUIRE") != "" {
+			t.Fatal(err)
+		}
 		t.Skipf("%s is not installed", name)
 	}
 	return p

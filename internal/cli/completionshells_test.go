@@ -13,6 +13,9 @@ import (
 func TestCompletionInBash(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
+		if os.Getenv("LASTGOOD_REQUIRE") != "" {
+			t.Fatal("bash is not installed (package bash)")
+		}
 		t.Skip("bash is not installed (package bash)")
 	}
 	script, err := filepath.Abs(filepath.Join(completionDir, "lastgood.bash"))
@@ -57,6 +60,9 @@ func TestCompletionParses(t *testing.T) {
 		t.Run(shell, func(t *testing.T) {
 			path, err := exec.LookPath(shell)
 			if err != nil {
+				if os.Getenv("LASTGOOD_REQUIRE") != "" {
+					t.Fatalf("%s is not installed (package %s)", shell, shell)
+				}
 				t.Skipf("%s is not installed (package %s)", shell, shell)
 			}
 			if out, err := exec.Command(path, "-n", filepath.Join(completionDir, file)).CombinedOutput(); err != nil || len(out) > 0 {

@@ -42,7 +42,7 @@ func TestGateTellsAFaultOnce(t *testing.T) {
 
 // TestGateOfAnOrdinaryUser: who may not write the state is told so in one line, and no message goes out.
 func TestGateOfAnOrdinaryUser(t *testing.T) {
-	if os.Getuid() != 0 {
+	if os.Getuid() != 0 && os.Getenv("LASTGOOD_REQUIRE") == "" {
 		t.Skip("root alone can become somebody else")
 	}
 	tool, err := os.Executable()

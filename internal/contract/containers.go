@@ -173,10 +173,10 @@ func walkCgroup(ctx context.Context, root *sysfs.Root, dir string, depth int, te
 		dir   string
 		depth int
 	}
-	todo := []place{{dir, depth}}
-	for n := 0; len(todo) > 0 && n < maxCgroups; n++ {
-		p := todo[0]
-		todo = todo[1:]
+	queue := []place{{dir, depth}}
+	for n := 0; len(queue) > 0 && n < maxCgroups; n++ {
+		p := queue[0]
+		queue = queue[1:]
 		names, err := listDir(ctx, root, p.dir)
 		if err != nil {
 			return err
@@ -184,7 +184,7 @@ func walkCgroup(ctx context.Context, root *sysfs.Root, dir string, depth int, te
 		for _, name := range names {
 			tell(name)
 			if p.depth > 1 && podSlice.MatchString(name) {
-				todo = append(todo, place{path.Join(p.dir, name), p.depth - 1})
+				queue = append(queue, place{path.Join(p.dir, name), p.depth - 1})
 			}
 		}
 	}
